@@ -1,0 +1,1 @@
+//! Seeded inputs shaped like re-identification features.

@@ -1,0 +1,1 @@
+//! Python module `reid_cluster._core`.

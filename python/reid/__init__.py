@@ -1,0 +1,1 @@
+"""Unsupervised re-identification on PyTorch: pseudo labels from clusters, training on them, evaluation, reports."""
