@@ -1,1 +1,39 @@
-"""Unsupervised re-identification on PyTorch: pseudo labels from clusters, training on them, evaluation, reports."""
+"""Unsupervised re-identification on PyTorch: pseudo labels from clusters, training on them, evaluation, reports.
+
+The package's rooms, in the order in which data flow through them: `data`, `models`, `features`, `clustering`,
+`memory`, `losses`, `methods`, `training`, `evaluation`, `report`, `cli`. Importing `reid` itself loads none of them
+(and so not torch); `reid.train` is found on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reid.training.train import train
+
+__all__ = ["train"]
+
+
+def _refuse_namesake() -> None:
+    """Stop when another project's distribution called `reid` is installed: both would write into one folder."""
+    try:
+        other = metadata.distribution("reid")
+    except metadata.PackageNotFoundError:
+        return
+    raise ImportError(
+        f"the distribution 'reid' {other.version} is another project that installs the same import name as "
+        "reid-cluster: run `pip uninstall reid && pip install --force-reinstall --no-deps reid-cluster`"
+    )
+
+
+_refuse_namesake()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "train":
+        from reid.training.train import train
+
+        return train
+    raise AttributeError(f"module 'reid' has no attribute {name!r}")

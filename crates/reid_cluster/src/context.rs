@@ -1,6 +1,9 @@
 //! What a kernel gets from its caller: worker threads, the question "go on?", and a place to report progress.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::{Error, Result};
 
@@ -89,6 +92,88 @@ impl<'a> Context<'a> {
         self.tick(n, n, stage)?;
         Ok(out)
     }
+
+    /// Items `0..n`, taken one after another by whichever worker is free: no worker waits for another before the end.
+    /// Each worker owns a state made by `init`; the states come back in no fixed order. The calling thread
+    /// asks the question meanwhile; after a "stop" each worker ends with the item it is at.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when the caller says stop.
+    pub fn queue<S: Send>(
+        &self,
+        n: usize,
+        stage: &'static str,
+        init: impl Fn() -> S + Sync,
+        work: impl Fn(&mut S, usize) + Sync,
+    ) -> Result<Vec<S>> {
+        self.tick(0, n, stage)?;
+        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (states, gate) = (Mutex::new(Vec::new()), Gate::new(self.threads()));
+        let result = self.pool.in_place_scope(|scope| {
+            for _ in 0..self.threads() {
+                scope.spawn(|_| {
+                    let _leave = Leave(&gate);
+                    let mut state = init();
+                    while !stop.load(Ordering::Relaxed) {
+                        let item = next.fetch_add(1, Ordering::Relaxed);
+                        if item >= n {
+                            break;
+                        }
+                        work(&mut state, item);
+                    }
+                    let mut states = states.lock().unwrap_or_else(PoisonError::into_inner);
+                    states.push(state);
+                });
+            }
+            while gate.wait(Duration::from_millis(20)) {
+                let taken = next.load(Ordering::Relaxed);
+                let done = taken.saturating_sub(self.threads()).min(n);
+                if let Err(error) = self.tick(done, n, stage) {
+                    stop.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+            Ok(())
+        });
+        result?;
+        self.tick(n, n, stage)?;
+        Ok(states.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Counts the workers that are still at it.
+struct Gate {
+    busy: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn new(workers: usize) -> Self {
+        Self {
+            busy: Mutex::new(workers),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Wait until all have left or the time is over; true while some are busy.
+    fn wait(&self, time: Duration) -> bool {
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let (busy, _) = self
+            .changed
+            .wait_timeout_while(busy, time, |busy| *busy > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        *busy > 0
+    }
+}
+
+/// Reports one worker's end, also when it panics.
+struct Leave<'a>(&'a Gate);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        *self.0.busy.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.changed.notify_all();
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +189,39 @@ mod tests {
             .blocks(10, 4, "test", |r| r)
             .expect("not interrupted");
         assert_eq!(ranges, vec![0..4, 4..8, 8..10]);
+    }
+
+    #[test]
+    fn a_queue_does_every_item_once() {
+        let pool = Context::pool(3).expect("a pool");
+        let context = Context::quiet(&pool);
+        let states = context
+            .queue(1000, "test", Vec::new, |state, i| state.push(i))
+            .expect("not interrupted");
+        let mut items = states.concat();
+        items.sort_unstable();
+        assert_eq!(items, (0..1000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_queue_stops_when_told() {
+        let pool = Context::pool(2).expect("a pool");
+        let calls = Cell::new(0);
+        let report = |_, _, _| {
+            calls.set(calls.get() + 1);
+            calls.get() < 3
+        };
+        let sleep = |(): &mut (), _| std::thread::sleep(Duration::from_millis(5));
+        let result = Context::new(&pool, &report).queue(100_000, "test", || (), sleep);
+        assert!(matches!(result, Err(Error::Interrupted)));
+    }
+
+    #[test]
+    #[should_panic(expected = "broken item")]
+    fn a_queue_passes_a_panic_on() {
+        let pool = Context::pool(2).expect("a pool");
+        let _ =
+            Context::quiet(&pool).queue(10, "test", || (), |(), i| assert!(i != 4, "broken item"));
     }
 
     #[test]

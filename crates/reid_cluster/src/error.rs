@@ -49,11 +49,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// An argument outside its range.
-    pub fn parameter(
-        name: &'static str,
-        value: impl ToString,
-        remedy: impl Into<String>,
-    ) -> Self {
+    pub fn parameter(name: &'static str, value: impl ToString, remedy: impl Into<String>) -> Self {
         Self::Parameter {
             name,
             value: value.to_string(),

@@ -1,1 +1,16 @@
-//! Python module `reid_cluster._core`.
+//! The Python module `reid_cluster._core`: argument conversion around the crate `reid_cluster`, no logic.
+
+use pyo3::prelude::*;
+
+mod arrays;
+mod neighbors;
+mod ranking;
+mod released;
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(neighbors::knn, module)?)?;
+    module.add_function(wrap_pyfunction!(ranking::evaluate_rank, module)?)?;
+    module.add_function(wrap_pyfunction!(ranking::evaluate_features, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,510 @@
+//! Retrieval metrics under the Market-1501 rule: CMC, mean average precision, mean inverse negative penalty.
+//!
+//! A query ranks the gallery by distance. Gallery items of the query's own identity seen by its own camera are
+//! removed, as are junk items (pid -1); what is left of its identity are its *positives*. With the positives
+//! sorted, everything needed is how many items lie before each of them, so no ranking is ever sorted: one pass
+//! over a row of distances, a binary search among the positives for each item.
+//!
+//! * AP = `sum_k (R_k - R_(k-1)) * h_k` over the distinct distances; tied distances are one threshold. `h_k` is the
+//!   precision `P_k` ([`AveragePrecision::Step`], today's usual definition) or `(P_k + P_(k-1)) / 2` from `(R, P) = (0, 1)`
+//!   on ([`AveragePrecision::Trapezoid`], the toolkit of Zheng et al., ICCV 2015).
+//! * CMC and INP rank by (distance, gallery index); INP = positives / rank of the last (Ye et al., TPAMI 2021).
+//!
+//! Cost: `Q * G * (D + log positives)` time; memory for the distances of one block of queries, never `Q * G`.
+
+use rayon::prelude::*;
+
+use crate::neighbors::{check_shape, distance};
+use crate::product::{Scratch, dots, squared_norms};
+use crate::{Context, Error, Matrix, Result};
+
+/// Identity of pictures that count neither as right nor as wrong.
+const JUNK: i64 = -1;
+/// Queries ranked together: enough for the product to reuse what it has loaded.
+const QUERIES: usize = 128;
+/// Gallery rows of one product.
+const TILE: usize = 512;
+/// Values in the distances of a block of queries (256 MB), however large the gallery is.
+const BLOCK_VALUES: usize = 1 << 26;
+
+/// How precision is averaged over recall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AveragePrecision {
+    /// Mean of the precision at each match.
+    Step,
+    /// Area under the precision-recall curve by trapezoids, starting at recall 0, precision 1.
+    Trapezoid,
+}
+
+/// Which gallery items of the query's identity are left out.
+#[derive(Debug, Clone, Copy)]
+pub enum Ignored<'a> {
+    /// Those seen by the query's own camera.
+    SameCamera {
+        /// Camera of each query.
+        query: &'a [i64],
+        /// Camera of each gallery item.
+        gallery: &'a [i64],
+    },
+    /// Only the query itself: queries and gallery are the same pictures in the same order.
+    Itself,
+    /// None.
+    Nothing,
+}
+
+/// Who is who in both sets.
+#[derive(Debug, Clone, Copy)]
+pub struct Identities<'a> {
+    /// Identity of each query.
+    pub query: &'a [i64],
+    /// Identity of each gallery item; -1 is junk.
+    pub gallery: &'a [i64],
+    /// What is left out for each query.
+    pub ignored: Ignored<'a>,
+}
+
+/// Metrics of all queries. Queries without a match are NaN in `ap` and `inp` and left out of every mean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ranking {
+    /// Share of valid queries whose first match has at most rank 1, 2, ...
+    pub cmc: Vec<f64>,
+    /// Average precision of each query.
+    pub ap: Vec<f64>,
+    /// Inverse negative penalty of each query.
+    pub inp: Vec<f64>,
+    /// Mean of `ap`.
+    pub map: f64,
+    /// Mean of `inp`.
+    pub minp: f64,
+    /// Number of queries that have a match.
+    pub n_valid: usize,
+}
+
+/// Rank by given distances (queries x gallery).
+///
+/// # Errors
+/// Sizes that do not fit, NaN or infinite distances, `max_rank` 0, no query with a match, interruption.
+pub fn evaluate_rank(
+    distances: Matrix<'_>,
+    identities: &Identities<'_>,
+    max_rank: usize,
+    ap: AveragePrecision,
+    context: &Context<'_>,
+) -> Result<Ranking> {
+    identities.check(distances.rows(), distances.cols(), max_rank)?;
+    distances.check_finite("distances", context)?;
+    let blocks = context.blocks(distances.rows(), 256, "rank", |queries| {
+        queries
+            .into_par_iter()
+            .map_init(Vec::new, |row, query| {
+                row.clear();
+                row.extend_from_slice(distances.row(query));
+                identities.score(query, row, ap)
+            })
+            .collect::<Vec<_>>()
+    })?;
+    summary(&blocks.concat(), max_rank)
+}
+
+/// Rank by the squared Euclidean distances of features, the same values that `knn` gives.
+///
+/// # Errors
+/// Sizes that do not fit, NaN or infinity, norms beyond `f32`, `max_rank` 0, no query with a match, interruption.
+pub fn evaluate_features(
+    query: Matrix<'_>,
+    gallery: Matrix<'_>,
+    identities: &Identities<'_>,
+    max_rank: usize,
+    ap: AveragePrecision,
+    context: &Context<'_>,
+) -> Result<Ranking> {
+    if query.cols() != gallery.cols() {
+        return Err(Error::Shape(format!(
+            "query has {} columns, gallery has {}: both must come from the same model",
+            query.cols(),
+            gallery.cols()
+        )));
+    }
+    check_shape(query, "query")?;
+    check_shape(gallery, "gallery")?;
+    identities.check(query.rows(), gallery.rows(), max_rank)?;
+    query.check_finite("query", context)?;
+    gallery.check_finite("gallery", context)?;
+    let q_norms = squared_norms(query, "query", context)?;
+    let g_norms = squared_norms(gallery, "gallery", context)?;
+
+    let step = (BLOCK_VALUES / gallery.rows()).clamp(1, QUERIES);
+    let blocks = context.blocks(query.rows(), step, "rank", |queries| {
+        let mut tiles = vec![0.0; queries.len() * gallery.rows()]; // tile after tile, each (queries, up to TILE)
+        tiles
+            .par_chunks_mut(queries.len() * TILE)
+            .enumerate()
+            .for_each_init(Scratch::default, |scratch, (tile, out)| {
+                let lo = tile * TILE;
+                let columns = lo..gallery.rows().min(lo + TILE);
+                dots(query, queries.clone(), gallery, columns, scratch, out);
+            });
+        queries
+            .clone()
+            .into_par_iter()
+            .map_init(Vec::new, |row, q| {
+                row.clear();
+                for tile in tiles.chunks(queries.len() * TILE) {
+                    let width = tile.len() / queries.len();
+                    let dots = &tile[(q - queries.start) * width..][..width];
+                    let norms = &g_norms[row.len()..];
+                    row.extend(
+                        dots.iter()
+                            .zip(norms)
+                            .map(|(&dot, &norm)| distance(q_norms[q], norm, dot)),
+                    );
+                }
+                identities.score(q, row, ap)
+            })
+            .collect::<Vec<_>>()
+    })?;
+    summary(&blocks.concat(), max_rank)
+}
+
+/// What one query contributes.
+#[derive(Debug, Clone, Copy)]
+struct Score {
+    ap: f64,
+    inp: f64,
+    first: usize, // rank of the first match, from 1
+}
+
+/// Positives of one query at the same distance, and the items before and at it.
+struct Threshold {
+    distance: f32,
+    positives: usize,
+    closer: usize, // valid items between the threshold before and this one, both excluded
+    tied: usize,   // valid items at this distance
+}
+
+impl Identities<'_> {
+    fn check(&self, queries: usize, gallery: usize, max_rank: usize) -> Result<()> {
+        let mut sizes = vec![
+            ("q_pids", self.query.len(), queries, "queries"),
+            ("g_pids", self.gallery.len(), gallery, "gallery items"),
+        ];
+        if let Ignored::SameCamera {
+            query: q,
+            gallery: g,
+        } = self.ignored
+        {
+            sizes.push(("q_camids", q.len(), queries, "queries"));
+            sizes.push(("g_camids", g.len(), gallery, "gallery items"));
+        }
+        for (name, found, wanted, what) in sizes {
+            if found != wanted {
+                return Err(Error::Shape(format!(
+                    "{name} has {found} entries for {wanted} {what}: give one for each"
+                )));
+            }
+        }
+        if matches!(self.ignored, Ignored::Itself) && queries != gallery {
+            return Err(Error::Shape(format!(
+                "{queries} queries and {gallery} gallery items cannot be the same pictures: give camera ids"
+            )));
+        }
+        if max_rank == 0 {
+            return Err(Error::parameter("max_rank", max_rank, "must be at least 1"));
+        }
+        Ok(())
+    }
+
+    /// Is this item, which has the query's identity, left out?
+    fn ignores(&self, query: usize, item: usize) -> bool {
+        match self.ignored {
+            Ignored::SameCamera {
+                query: q,
+                gallery: g,
+            } => q[query] == g[item],
+            Ignored::Itself => query == item,
+            Ignored::Nothing => false,
+        }
+    }
+
+    /// Metrics of one query from its row of distances, `None` without a match. Overwrites what is left out with infinity.
+    fn score(&self, query: usize, row: &mut [f32], ap: AveragePrecision) -> Option<Score> {
+        let pid = self.query[query];
+        let mut positives: Vec<(f32, usize)> = Vec::new();
+        for (item, (&other, distance)) in self.gallery.iter().zip(row.iter_mut()).enumerate() {
+            *distance += 0.0; // -0 becomes 0, so that both are one threshold
+            if other == JUNK || (other == pid && self.ignores(query, item)) {
+                *distance = f32::INFINITY;
+            } else if other == pid {
+                positives.push((*distance, item));
+            }
+        }
+        positives.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let (&first, &last) = (positives.first()?, positives.last()?);
+        let thresholds = thresholds(&positives, row);
+        let tied_until = |(distance, item): (f32, usize)| {
+            row[..=item].iter().filter(|&&d| d == distance).count()
+        };
+        let before_last: usize = thresholds.iter().map(|t| t.closer + t.tied).sum::<usize>()
+            - thresholds.last().map_or(0, |t| t.tied);
+        Some(Score {
+            ap: average_precision(&thresholds, positives.len(), ap),
+            inp: positives.len() as f64 / (before_last + tied_until(last)) as f64,
+            first: thresholds[0].closer + tied_until(first),
+        })
+    }
+}
+
+/// Distinct distances of the positives, ascending, with the items of the row counted before and at each.
+fn thresholds(positives: &[(f32, usize)], row: &[f32]) -> Vec<Threshold> {
+    let mut thresholds: Vec<Threshold> = Vec::new();
+    for &(distance, _) in positives {
+        match thresholds.last_mut() {
+            Some(last) if last.distance == distance => last.positives += 1,
+            _ => thresholds.push(Threshold {
+                distance,
+                positives: 1,
+                closer: 0,
+                tied: 0,
+            }),
+        }
+    }
+    let farthest = positives[positives.len() - 1].0;
+    for &distance in row.iter().filter(|&&d| d <= farthest) {
+        let at = thresholds.partition_point(|t| t.distance < distance);
+        let threshold = &mut thresholds[at];
+        if threshold.distance == distance {
+            threshold.tied += 1;
+        } else {
+            threshold.closer += 1;
+        }
+    }
+    thresholds
+}
+
+fn average_precision(thresholds: &[Threshold], positives: usize, ap: AveragePrecision) -> f64 {
+    let (mut area, mut found, mut seen) = (0.0, 0, 0);
+    for t in thresholds {
+        seen += t.closer;
+        let before = if seen == 0 {
+            1.0
+        } else {
+            f64::from(found) / seen as f64
+        };
+        found += t.positives as u32;
+        seen += t.tied;
+        let after = f64::from(found) / seen as f64;
+        let height = match ap {
+            AveragePrecision::Step => after,
+            AveragePrecision::Trapezoid => f64::midpoint(before, after),
+        };
+        area += t.positives as f64 / positives as f64 * height;
+    }
+    area
+}
+
+fn summary(scores: &[Option<Score>], max_rank: usize) -> Result<Ranking> {
+    let valid: Vec<Score> = scores.iter().flatten().copied().collect();
+    if valid.is_empty() {
+        return Err(Error::Shape(
+            "no query has a match in the gallery once its own camera and junk are left out: check q_pids, g_pids, q_camids, g_camids".into(),
+        ));
+    }
+    let n = valid.len() as f64;
+    let mut hits = vec![0_u32; max_rank];
+    for score in &valid {
+        if let Some(hit) = hits.get_mut(score.first - 1) {
+            *hit += 1;
+        }
+    }
+    let cmc = hits
+        .iter()
+        .scan(0, |sum, hit| {
+            *sum += hit;
+            Some(f64::from(*sum) / n)
+        })
+        .collect();
+    Ok(Ranking {
+        cmc,
+        ap: scores
+            .iter()
+            .map(|s| s.map_or(f64::NAN, |s| s.ap))
+            .collect(),
+        inp: scores
+            .iter()
+            .map(|s| s.map_or(f64::NAN, |s| s.inp))
+            .collect(),
+        map: valid.iter().map(|s| s.ap).sum::<f64>() / n,
+        minp: valid.iter().map(|s| s.inp).sum::<f64>() / n,
+        n_valid: valid.len(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Straight from the definitions: sort everything, walk the list.
+    fn naive(
+        row: &[f32],
+        query: usize,
+        ids: &Identities<'_>,
+        ap: AveragePrecision,
+    ) -> Option<(f64, f64, usize)> {
+        let pid = ids.query[query];
+        let mut list: Vec<(f32, usize)> = (0..row.len())
+            .filter(|&j| ids.gallery[j] != -1 && !(ids.gallery[j] == pid && ids.ignores(query, j)))
+            .map(|j| (row[j], j))
+            .collect();
+        list.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        let ranks: Vec<usize> = (0..list.len())
+            .filter(|&r| ids.gallery[list[r].1] == pid)
+            .map(|r| r + 1)
+            .collect();
+        let total = ranks.len() as f64;
+        let (mut area, mut recall, mut precision) = (0.0, 0.0, 1.0);
+        for r in 0..list.len() {
+            if list.get(r + 1).is_some_and(|next| next.0 == list[r].0) {
+                continue;
+            }
+            let hits = ranks.iter().filter(|&&rank| rank <= r + 1).count() as f64;
+            let (new_recall, new_precision) = (hits / total, hits / (r + 1) as f64);
+            area += (new_recall - recall)
+                * match ap {
+                    AveragePrecision::Step => new_precision,
+                    AveragePrecision::Trapezoid => f64::midpoint(precision, new_precision),
+                };
+            (recall, precision) = (new_recall, new_precision);
+        }
+        ranks
+            .first()
+            .map(|&first| (area, total / ranks[ranks.len() - 1] as f64, first))
+    }
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-12
+    }
+
+    proptest! {
+        #[test]
+        fn equals_the_definition(
+            rows in prop::collection::vec(prop::collection::vec(-4_i8..5, 12), 1..6),
+            q in prop::collection::vec((-1_i64..4, 0_i64..3), 6),
+            g in prop::collection::vec((-1_i64..4, 0_i64..3), 12),
+            cameras: bool,
+            step: bool,
+        ) {
+            let data: Vec<f32> = rows.iter().flatten().map(|&v| f32::from(v) * 0.25).collect();
+            let distances = Matrix::new(&data, rows.len(), 12).unwrap();
+            let (q_pids, q_cams): (Vec<i64>, Vec<i64>) = q[..rows.len()].iter().copied().unzip();
+            let (g_pids, g_cams): (Vec<i64>, Vec<i64>) = g.iter().copied().unzip();
+            let ids = Identities {
+                query: &q_pids,
+                gallery: &g_pids,
+                ignored: if cameras { Ignored::SameCamera { query: &q_cams, gallery: &g_cams } } else { Ignored::Nothing },
+            };
+            let ap = if step { AveragePrecision::Step } else { AveragePrecision::Trapezoid };
+            let pool = Context::pool(2).unwrap();
+            let found = evaluate_rank(distances, &ids, 5, ap, &Context::quiet(&pool));
+            let wanted: Vec<_> = (0..rows.len()).map(|i| naive(distances.row(i), i, &ids, ap)).collect();
+            let valid: Vec<_> = wanted.iter().flatten().collect();
+            prop_assert_eq!(found.is_err(), valid.is_empty());
+            if let Ok(found) = found {
+                for (i, score) in wanted.iter().enumerate() {
+                    match score {
+                        Some((ap, inp, _)) => prop_assert!(close(found.ap[i], *ap) && close(found.inp[i], *inp)),
+                        None => prop_assert!(found.ap[i].is_nan() && found.inp[i].is_nan()),
+                    }
+                }
+                for rank in 1..=5 {
+                    let hits = valid.iter().filter(|s| s.2 <= rank).count();
+                    prop_assert!(close(found.cmc[rank - 1], hits as f64 / valid.len() as f64));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn features_equal_their_distances_for_any_number_of_threads() {
+        let value = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0;
+        let (q, g): (Vec<f32>, Vec<f32>) = (
+            (0..70 * 5).map(value).collect(),
+            (0..1100 * 5).map(|i| value(i + 7)).collect(),
+        );
+        let (query, gallery) = (
+            Matrix::new(&q, 70, 5).unwrap(),
+            Matrix::new(&g, 1100, 5).unwrap(),
+        );
+        let q_pids: Vec<i64> = (0..70).map(|i| i % 9).collect();
+        let g_pids: Vec<i64> = (0..1100).map(|i| i % 11 - 1).collect();
+        let ids = Identities {
+            query: &q_pids,
+            gallery: &g_pids,
+            ignored: Ignored::Nothing,
+        };
+        let exact: Vec<f32> = (0..70)
+            .flat_map(|i| (0..1100).map(move |j| (i, j)))
+            .map(|(i, j)| {
+                query
+                    .row(i)
+                    .iter()
+                    .zip(gallery.row(j))
+                    .map(|(a, b)| (a - b) * (a - b))
+                    .sum()
+            })
+            .collect();
+        let distances = Matrix::new(&exact, 70, 1100).unwrap();
+        let run = |threads| {
+            let pool = Context::pool(threads).unwrap();
+            evaluate_features(
+                query,
+                gallery,
+                &ids,
+                10,
+                AveragePrecision::Step,
+                &Context::quiet(&pool),
+            )
+            .unwrap()
+        };
+        let one = run(1);
+        assert_eq!(one, run(2));
+        assert_eq!(one, run(7));
+        let pool = Context::pool(1).unwrap();
+        let given = evaluate_rank(
+            distances,
+            &ids,
+            10,
+            AveragePrecision::Step,
+            &Context::quiet(&pool),
+        )
+        .unwrap();
+        assert!((one.map - given.map).abs() < 1e-3 && one.n_valid == given.n_valid);
+    }
+
+    #[test]
+    fn the_query_itself_is_left_out() {
+        let data = [0.0, 1.0, 2.0];
+        let features = Matrix::new(&data, 3, 1).unwrap();
+        let pids = [4, 4, 5];
+        let ids = Identities {
+            query: &pids,
+            gallery: &pids,
+            ignored: Ignored::Itself,
+        };
+        let pool = Context::pool(1).unwrap();
+        let found = evaluate_features(
+            features,
+            features,
+            &ids,
+            2,
+            AveragePrecision::Step,
+            &Context::quiet(&pool),
+        )
+        .unwrap();
+        assert_eq!(found.n_valid, 2);
+        assert_eq!(found.ap[..2], [1.0, 0.5]); // 1 lies between 0 and 2: the tie is one threshold
+        assert_eq!(found.cmc, [1.0, 1.0]);
+        assert!(found.ap[2].is_nan());
+    }
+}

@@ -1,0 +1,76 @@
+"""What all commands share: parsing, errors as one line, exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, TypeVar
+
+import tyro
+
+__all__ = ["UsageError", "parse", "peek", "run"]
+
+T = TypeVar("T")
+
+
+class UsageError(ValueError):
+    """The command line itself is wrong: exit code 2."""
+
+
+def parse(
+    kind: type[T], argv: Sequence[str], *, program: str, description: str, default: T | None = None
+) -> T:
+    """Fill the dataclass `kind` from flags. Misspelt flags end the program with a suggestion and exit code 2."""
+    try:
+        filled = {} if default is None else {"default": default}
+        return tyro.cli(kind, args=list(argv), prog=program, description=description, **filled)
+    except ValueError as error:  # a setting out of range, found by the dataclass
+        raise UsageError(str(error)) from None
+
+
+def peek(argv: Sequence[str], flag: str) -> str | None:
+    """The value of `flag` before the real parsing, for flags that decide what the others are."""
+    for i, word in enumerate(argv):
+        if word == flag and i + 1 < len(argv):
+            return argv[i + 1]
+        if word.startswith(flag + "="):
+            return word[len(flag) + 1 :]
+    return None
+
+
+def run(program: str, command: Callable[[], Any]) -> int:
+    """Run a command and turn what can go wrong into one line on stderr and an exit code.
+
+    Returns
+    -------
+    int
+        0 well; 1 data, files or memory that cannot be used; 2 wrong usage; 130 after Ctrl-C; 143 after SIGTERM.
+    """
+    debug = "--debug" in sys.argv
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        command()
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted; finished rounds are saved", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        known = isinstance(error, ValueError | OSError | MemoryError | ImportError | FloatingPointError)
+        text = " ".join(str(error).split()) or type(error).__name__
+        if not known:
+            text = f"{type(error).__name__}: {text} (a fault of this program; --debug shows where)"
+        print(f"{program}: error: {text}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    return 0
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    print("terminated; finished rounds are saved", file=sys.stderr)
+    raise SystemExit(128 + signum)

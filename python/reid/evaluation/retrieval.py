@@ -1,0 +1,55 @@
+"""Retrieval metrics of a network on a query and a gallery set, by the Market-1501 rule."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+import reid_cluster
+from reid.data.records import Samples
+
+__all__ = ["evaluate_retrieval"]
+
+
+def evaluate_retrieval(
+    query_features: NDArray[np.float32],
+    gallery_features: NDArray[np.float32],
+    query: Samples,
+    gallery: Samples,
+    *,
+    n_jobs: int | None = None,
+) -> dict[str, float]:
+    """mAP and CMC of `query` searched in `gallery`.
+
+    Gallery items of the query's own identity and camera are left out, queries without a match elsewhere are not
+    counted (Market-1501). Features are compared by squared Euclidean distance as they are.
+
+    Parameters
+    ----------
+    query_features, gallery_features : (Q, D) and (G, D) float32
+        L2-normalised features.
+    query, gallery : Samples
+        Their identities and cameras.
+    n_jobs : int, optional
+        Threads; all cores by default.
+
+    Returns
+    -------
+    dict
+        mAP (mean of the precision at each hit), mAP_trapezoid (area under the precision-recall curve, as the
+        tables of BUC and PUL give it), rank1, rank5, rank10, n_queries (those with a match).
+    """
+    results = {}
+    for ap, key in (("step", "mAP"), ("trapezoid", "mAP_trapezoid")):
+        ranking = reid_cluster.evaluate_features(
+            query_features, gallery_features, query.pid, gallery.pid, query.camid, gallery.camid,
+            max_rank=10, ap=ap, n_jobs=n_jobs,
+        )  # fmt: skip
+        results[key] = float(ranking.map)
+    cmc = ranking.cmc
+    return results | {
+        "rank1": float(cmc[0]),
+        "rank5": float(cmc[4]),
+        "rank10": float(cmc[9]),
+        "n_queries": float(ranking.n_valid),
+    }

@@ -1,0 +1,1 @@
+"""Memory banks: what a method compares a batch with. One file a family."""

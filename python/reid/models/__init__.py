@@ -1,0 +1,2 @@
+"""Networks: backbone, pooling, training head, the embedder they make, and where pretrained weights come
+from."""

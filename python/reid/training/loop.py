@@ -1,0 +1,269 @@
+"""The training loop: cluster, train, look, save; one round after the other."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import adjusted_rand_score
+from torch import nn
+
+from reid.config import TrainConfig
+from reid.data.pictures import Pictures
+from reid.data.records import Samples
+from reid.data.samplers import draw_frames
+from reid.evaluation.label_free import mutual_share
+from reid.evaluation.retrieval import evaluate_retrieval
+from reid.features import extract
+from reid.methods.protocol import Batch, Method, RoundPlan
+from reid.models.embedder import Embedder, save_embedder
+from reid.training.checkpoint import Checkpoint
+from reid.training.log import Log
+from reid.training.run_folder import RunFolder
+
+__all__ = ["Job", "run_rounds"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a run works on."""
+
+    config: TrainConfig
+    network: Embedder
+    method: Method
+    train: Samples
+    """With identities where the data have them: for oracle figures only, the method never sees them."""
+    pictures: Pictures
+    query: tuple[Samples, Pictures] | None
+    gallery: tuple[Samples, Pictures] | None
+    folder: RunFolder
+    log: Log
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+
+def run_rounds(job: Job, checkpoint: Checkpoint | None) -> list[dict[str, Any]]:
+    """Run the rounds that are left and save each.
+
+    Parameters
+    ----------
+    job : Job
+    checkpoint : Checkpoint, optional
+        Where to go on from; None starts with the untrained network.
+
+    Returns
+    -------
+    list of dict
+        The objects of metrics.jsonl, `round` 0 (untrained) first.
+
+    Raises
+    ------
+    FloatingPointError
+        The loss is no longer finite. The rounds before are saved.
+
+    Notes
+    -----
+    All randomness of round r comes from (seed, r), and nothing but weights, method state and history outlives a round:
+    a run that is killed anywhere and resumed gives the same bytes as one that is not (same machine, same device).
+    """
+    method, config = job.method, job.config
+    features = Features(job)
+    if checkpoint is None:
+        history = [_measure(job, features, {"round": 0}, None, time.monotonic())]
+        _select(job, history)
+        job.log.round(history[0], method.rounds)
+        _save(job, history, np.arange(len(job.train), dtype=np.int64), finished=False)
+    else:
+        _load(job, checkpoint)
+        history = [dict(row) for row in checkpoint.state["history"]]
+        if checkpoint.state["finished"]:
+            return history
+    labels = np.full(len(job.train), -1, dtype=np.int64)
+    for r in range(int(history[-1]["round"]) + 1, method.rounds + 1):
+        began = time.monotonic()
+        torch.manual_seed(_seed(config.seed, r))
+        assignment = method.assign(r, features)
+        for warning in assignment.warnings:
+            job.log.warn(warning)
+        if assignment.stop:
+            history[-1]["stop"] = assignment.stop
+            job.log.say(f"stopped before round {r}: {assignment.stop}")
+            break
+        labels = assignment.labels
+        rng = np.random.default_rng([config.seed, r])
+        loss = _train_round(job, method.start_round(r, assignment, rng), labels, rng, r)
+        features.forget()
+        row = {"round": r, "loss": loss, **assignment.facts, **_sizes(labels)}
+        if assignment.warnings:
+            row["warnings"] = list(assignment.warnings)
+        due = r % config.eval_every == 0 or r == method.rounds
+        history.append(_measure(job, features, row, labels, began, retrieval=due))
+        _select(job, history)
+        _save(job, history, labels, finished=False)
+        job.log.round(history[-1], method.rounds)
+    if job.query is not None and "mAP" not in history[-1]:  # stopped between two evaluations
+        history[-1] |= _retrieval(job)
+    _save(job, history, labels, finished=True)
+    return history
+
+
+class Features:
+    """Features of the training samples, computed when asked for and kept until the network changes."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._kept: dict[tuple[int, int, bool], NDArray[np.float32]] = {}
+
+    def __call__(
+        self, network: Embedder, *, head: nn.Module | None = None, normalize: bool = True
+    ) -> NDArray[np.float32]:
+        """See `reid.methods.protocol.Extract`."""
+        key = (id(network), id(head), normalize)
+        if key not in self._kept:
+            self._kept[key] = extract(
+                network, self._job.pictures, feature="pooled" if head is None else "embedding", head=head,
+                normalize=normalize, amp=self._job.config.amp, progress=self._job.log.progress,
+            )  # fmt: skip
+        return self._kept[key]
+
+    def forget(self) -> None:
+        """The network has changed."""
+        self._kept.clear()
+
+
+def _train_round(
+    job: Job, plan: RoundPlan, labels: NDArray[np.int64], rng: np.random.Generator, r: int
+) -> float:
+    """Train for one round; the mean loss over its steps."""
+    method, optimizer, amp = job.method, plan.optimizer, job.config.amp
+    dtype = torch.bfloat16 if amp == "bf16" else torch.float16
+    scaler = torch.amp.GradScaler(job.device.type, enabled=amp == "fp16")
+    total = torch.zeros((), dtype=torch.float64, device=job.device)
+    job.network.train()
+    for step, batch in enumerate(_batches(job, plan, labels, rng)):
+        for group in optimizer.param_groups:
+            group["lr"] = plan.lr(step) * group.get("scale", 1.0)
+        with torch.autocast(job.device.type, dtype=dtype, enabled=amp != "off"):
+            out = method.step(batch)
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(out.loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        method.update(batch, out)
+        total += out.loss.detach()
+        if (step + 1) % 25 == 0 or step + 1 == plan.steps:  # seldom: asking a GPU makes it wait
+            if not math.isfinite(float(total)):
+                raise FloatingPointError(
+                    f"the loss of {method.name} is not finite in round {r}, step {step + 1}: lower the learning rate, "
+                    "or use --amp off; the rounds before are saved"
+                )
+            job.log.progress(step + 1, plan.steps, f"round {r}")
+    job.log.end_stage()
+    return float(total) / plan.steps
+
+
+def _batches(
+    job: Job, plan: RoundPlan, labels: NDArray[np.int64], rng: np.random.Generator
+) -> Iterator[Batch]:
+    """Augmented batches; pixels travel to the device as bytes and are augmented there."""
+    spec, device = job.network.spec, job.device
+    for index in islice(plan.batches, plan.steps):
+        rows = draw_frames(job.pictures.first, index, plan.frames, rng)  # (B, T)
+        pixels = job.pictures.frames[torch.from_numpy(rows.reshape(-1))].to(device)  # (B * T, 3, H, W)
+        images = plan.augment(pixels, rng, mean=spec.mean, std=spec.std)
+        images = images.contiguous(memory_format=torch.channels_last)
+        yield Batch(
+            images.unflatten(0, rows.shape),
+            torch.from_numpy(index).to(device),
+            torch.from_numpy(labels[index]).to(device),
+            torch.from_numpy(job.train.camid[index]).to(device),
+        )
+
+
+def _measure(
+    job: Job, features: Features, row: dict[str, Any], labels: NDArray[np.int64] | None, began: float, *,
+    retrieval: bool = True,
+) -> dict[str, Any]:  # fmt: skip
+    """`row` with what can be said of the network now, and the seconds since `began`."""
+    threads = job.config.workers or None
+    own = features(job.method.retrieval)
+    row["mutual"] = mutual_share(own, n_jobs=threads)
+    if _cameras(job.train):
+        row["mutual_cross_camera"] = mutual_share(own, job.train.camid, n_jobs=threads)
+    known = job.train.pid >= 0
+    if labels is not None and known.any():
+        row["oracle_ari"] = float(adjusted_rand_score(job.train.pid[known], labels[known]))
+    if retrieval:
+        row |= _retrieval(job)
+    row["seconds"] = round(time.monotonic() - began, 3)
+    return row
+
+
+def _retrieval(job: Job) -> dict[str, float]:
+    """mAP and CMC where there are a query and a gallery set with identities; else nothing."""
+    if job.query is None or job.gallery is None:
+        return {}
+    sides = [
+        extract(job.method.retrieval, pictures, amp=job.config.amp, progress=job.log.progress)
+        for _, pictures in (job.query, job.gallery)
+    ]
+    return evaluate_retrieval(*sides, job.query[0], job.gallery[0], n_jobs=job.config.workers or None)
+
+
+def _select(job: Job, history: list[dict[str, Any]]) -> None:
+    """Mark the round with the best label-free score, and keep its network.
+
+    The score seeks neighbours across cameras when the run may know cameras (it forbids or centres them), else anywhere.
+    """
+    uses = job.config.same_camera == "forbid" or job.config.center_cameras
+    key = "mutual_cross_camera" if uses and "mutual_cross_camera" in history[0] else "mutual"
+    best = max(range(len(history)), key=lambda i: (history[i][key], i))
+    for i, row in enumerate(history):
+        row["selected"] = i == best
+    if best == len(history) - 1:
+        save_embedder(job.folder.path / "selected.safetensors", job.method.retrieval)
+
+
+def _save(job: Job, history: list[dict[str, Any]], labels: NDArray[np.int64], *, finished: bool) -> None:
+    r = int(history[-1]["round"])
+    tensors = {f"network.{k}": v for k, v in job.network.state_dict().items()}
+    tensors |= {f"method.{k}": v for k, v in job.method.state_dict().items()}
+    save_embedder(job.folder.path / "model.safetensors", job.method.retrieval)
+    state = {"round": r, "history": history, "finished": finished}
+    job.folder.save_round(r, labels, Checkpoint(tensors, state))
+
+
+def _load(job: Job, checkpoint: Checkpoint) -> None:
+    def part(prefix: str) -> Mapping[str, torch.Tensor]:
+        return {k[len(prefix) :]: v for k, v in checkpoint.tensors.items() if k.startswith(prefix)}
+
+    job.network.load_state_dict(part("network."))
+    job.method.load_state_dict(part("method."))
+    job.folder.write_metrics(checkpoint.state["history"])
+
+
+def _sizes(labels: NDArray[np.int64]) -> dict[str, int]:
+    sizes = np.bincount(labels[labels >= 0])
+    return {
+        "n_clusters": int(np.count_nonzero(sizes)),
+        "n_outliers": int((labels < 0).sum()),
+        "largest_cluster": int(sizes.max(initial=0)),
+    }
+
+
+def _cameras(samples: Samples) -> bool:
+    return bool((samples.camid >= 0).all() and len(np.unique(samples.camid)) >= 2)
+
+
+def _seed(seed: int, r: int) -> int:
+    return int(np.random.SeedSequence([seed, r]).generate_state(1, np.uint64)[0] >> 1)

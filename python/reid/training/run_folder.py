@@ -1,0 +1,131 @@
+"""The folder of a run: who may write into it, and what stands where."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+import shutil
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid.config import TrainConfig, write_toml
+from reid.data.records import Samples
+from reid.files import atomic_path, write_text
+from reid.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+
+__all__ = ["RunFolder", "latest_run", "new_run_path"]
+
+
+class RunFolder:
+    """A run's files. One process at a time holds it; the lock goes with the process, however it ends.
+
+    ::
+
+        config.toml   the resolved settings          model.safetensors    the network after the last round
+        run.json      versions, data, command        selected.safetensors the network of the best label-free score
+        metrics.jsonl one object a round             labels.csv           path, camid, tracklet, pseudo identity
+        labels/       round-NNN.npz, a round each    report.html          the same to look at
+        checkpoints/  last.safetensors, last.json    synthetic/           the built-in data, when they are used
+
+    Raises
+    ------
+    ValueError
+        The folder is in use by another run (its process and host are named), holds another run, or none to resume.
+    """
+
+    def __init__(self, path: Path, *, resume: bool) -> None:
+        self.path = path
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"output={path}: is a file, not a folder; choose another name")
+        if resume and not (path / "config.toml").exists():
+            raise ValueError(f"resume={path}: holds no run (no config.toml there)")
+        self._made_here = not path.exists()
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = self._take_lock()
+        if not resume:
+            others = sorted(p.name for p in path.iterdir() if p.name != ".lock")
+            if others:
+                self.close()
+                what = "holds a run already" if "config.toml" in others else f"is not empty ({others[0]})"
+                remedy = f"go on with it by --resume {path}, or " if "config.toml" in others else ""
+                raise ValueError(f"output={path}: {what}; {remedy}choose another folder")
+
+    def _take_lock(self) -> IO[str]:
+        file = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - open as long as the run lives
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            raise ValueError(
+                f"output={self.path}: in use by {holder}; wait for it, or choose another folder"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        return file
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._lock.close()
+
+    def discard(self) -> None:
+        """Take back what a run that could not begin has made."""
+        if self._made_here:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def write_settings(self, config: TrainConfig, method: str, facts: dict[str, Any]) -> None:
+        """Write config.toml and run.json; config.toml last: it marks the folder as a run that can be resumed."""
+        write_text(self.path / "run.json", json.dumps(facts, indent=1, sort_keys=True) + "\n")
+        write_toml(self.path / "config.toml", config, method)
+
+    def load(self) -> tuple[Checkpoint | None, list[str]]:
+        """The newest sound checkpoint, and warnings."""
+        return load_checkpoint(self.path / "checkpoints")
+
+    def save_round(self, r: int, labels: NDArray[np.int64], checkpoint: Checkpoint) -> None:
+        """Write the files of a finished round: labels, checkpoint, metrics, in that order."""
+        with atomic_path(self.path / "labels" / f"round-{r:03d}.npz") as temporary:
+            np.savez_compressed(temporary, labels=labels)
+        save_checkpoint(self.path / "checkpoints", checkpoint)
+        self.write_metrics(checkpoint.state["history"])
+
+    def write_metrics(self, history: Sequence[dict[str, Any]]) -> None:
+        """Write metrics.jsonl whole: a run that was killed between two files is mended by the next write."""
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+
+    def write_labels(self, samples: Samples, labels: NDArray[np.int64]) -> None:
+        """Write labels.csv: one line a picture, with the pseudo identity of its sample (-1: none)."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["path", "camid", "tracklet", "label"])
+        for i, frames in enumerate(samples.frames):
+            for frame in frames:
+                writer.writerow([frame, samples.camid[i], samples.tracklet[i], labels[i]])
+        write_text(self.path / "labels.csv", text.getvalue())
+
+
+def new_run_path(base: Path, name: str) -> Path:
+    """First free folder among base/name, base/name-2, base/name-3 ..."""
+    path, number = base / name, 1
+    while path.exists():
+        number += 1
+        path = base / f"{name}-{number}"
+    return path
+
+
+def latest_run(base: Path) -> Path:
+    """The run folder in `base` that was written to last. Raises ValueError when there is none."""
+    runs = [p for p in base.iterdir() if (p / "config.toml").exists()] if base.is_dir() else []
+    if not runs:
+        raise ValueError(f"resume: no run in {base}; name its folder")
+    return max(runs, key=lambda p: ((p / "config.toml").stat().st_mtime_ns, p.name))

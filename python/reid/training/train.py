@@ -1,0 +1,261 @@
+"""`reid.train`: from settings to a finished run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import sys
+import tempfile
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from reid import report
+from reid.config import TrainConfig
+from reid.data.pictures import Pictures
+from reid.data.readers import read_dataset
+from reid.data.records import Dataset, Samples
+from reid.data.synthetic import SyntheticConfig, write_market
+from reid.methods import METHODS
+from reid.methods.protocol import Method
+from reid.models.embedder import Embedder, start_batch_norm
+from reid.models.weights import LoadedWeights, apply_weights, resolve_weights
+from reid.training.log import Log
+from reid.training.loop import Job, run_rounds
+from reid.training.run_folder import RunFolder, new_run_path
+
+__all__ = ["train"]
+
+SYNTHETIC = {"synthetic": "mild", "synthetic-hard": "hard"}
+"""Values of `data` that are drawn, and their levels."""
+
+
+def train(config: TrainConfig, *, resume: Path | None = None, dry_run: bool = False, quiet: bool = False) -> Path:
+    """Train a network on unlabelled pictures.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Settings of a method, for example `reid.methods.buc.BucConfig(data="crops")`.
+    resume : Path, optional
+        Run folder to go on with, by the settings it was started with; `config` must be those.
+    dry_run : bool, default False
+        Read data and weights, build everything, say what would be done, and stop.
+    quiet : bool, default False
+        Say nothing.
+
+    Returns
+    -------
+    Path
+        The run folder; `reid.training.run_folder.RunFolder` lists its files.
+
+    Raises
+    ------
+    ValueError, OSError, MemoryError
+        Settings, data or weights that cannot be used; the message names them and the remedy.
+    FloatingPointError
+        The loss is no longer finite.
+    """
+    log = Log(quiet)
+    kind = _method_of(config)
+    if dry_run:
+        with tempfile.TemporaryDirectory() as scratch:
+            _prepare(config, kind, Path(scratch), log)
+            log.say("dry run: nothing was trained, nothing is left behind")
+        return Path()
+    path = resume or config.output or new_run_path(Path("runs"), f"{kind.name}-{_data_name(config)}")
+    folder = RunFolder(path, resume=resume is not None)
+    try:
+        checkpoint, warnings = folder.load()
+        for warning in warnings:
+            log.warn(warning)
+        try:
+            config, facts, pieces = _prepare(dataclasses.replace(config, output=path), kind, path, log)
+        except BaseException:
+            if resume is None:
+                folder.discard()
+            raise
+        if resume is None:
+            folder.write_settings(config, kind.name, facts)
+        else:
+            _check_same_data(path, facts)
+            done = checkpoint.state["round"] if checkpoint else 0
+            log.say(f"resuming {path} after round {done}")
+        job = Job(config=config, folder=folder, log=log, **pieces)
+        history = run_rounds(job, checkpoint)
+        labels = np.load(folder.path / "labels" / f"round-{history[-1]['round']:03d}.npz")["labels"]
+        folder.write_labels(job.train, labels)
+        page = report.write(path)
+    finally:
+        folder.close()
+    for line in _summary(history):
+        log.say(line)
+    log.say(f"results: {path}  (network model.safetensors, pseudo identities labels.csv, figures metrics.jsonl)")
+    log.say(f"next: open {page}")
+    return path
+
+
+def _prepare(
+    config: TrainConfig, kind: type[Method], path: Path, log: Log
+) -> tuple[TrainConfig, dict[str, Any], dict[str, Any]]:
+    """Read data and weights and build network and method: (resolved settings, facts for run.json, parts of a Job)."""
+    weights = resolve_weights(config.weights, config.backbone, config.pixels)
+    device = _device(config.device)
+    dataset = _read(config, path)
+    for note in dataset.notes:
+        log.say(f"data: {note}")
+    train = dataset.train
+    if config.instances == "tracklet":
+        if (train.tracklet < 0).all():
+            raise ValueError("instances='tracklet': these data have no tracklets; use image")
+        train = train.by_tracklet()
+    config = _resolve(config, weights, train)
+    assert config.height is not None
+    assert config.width is not None
+    assert config.stripes is not None
+
+    def load(samples: Samples) -> Pictures:
+        return Pictures.load(
+            samples, config.height, config.width, workers=config.workers, cache_dir=path,
+            progress=lambda done, total: log.progress(done, total, "reading pictures"),
+        )  # fmt: skip
+
+    pictures = load(train)
+    sides = {
+        side: (samples, load(samples)) if samples is not None and (samples.pid >= 0).any() else None
+        for side, samples in (("query", dataset.query), ("gallery", dataset.gallery))
+    }
+    network = Embedder(
+        config.backbone, pooling=config.pooling, stripes=config.stripes, last_stride=config.last_stride,
+        mean=weights.mean, std=weights.std, seed=config.seed,
+    )  # fmt: skip
+    note = weights.note
+    if weights.state is not None:
+        note = "; ".join(filter(None, [note, apply_weights(network.backbone, weights.state, weights.source)]))
+    network.to(device)
+    if weights.state is None:
+        start_batch_norm(network, pictures.frames)
+        if config.data not in SYNTHETIC:
+            log.warn("random weights learn little from a small set of real pictures: use --weights pip or imagenet")
+    log.say(f"network: {config.backbone}, {config.height}x{config.width} pixels; {note}")
+    method = kind(config, network, train if kind.needs_pid else train.without_pid())
+    unit = "tracklets (weak supervision)" if config.instances == "tracklet" else "images"
+    cameras_used = config.same_camera == "forbid" or config.center_cameras
+    log.say(
+        f"method: {kind.name}, {len(train)} {unit}, {method.rounds} rounds, {device}; "
+        f"identities {'are used' if kind.needs_pid else 'are not used'}, cameras {'are' if cameras_used else 'are not'}"
+    )
+    facts = {
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "method": kind.name,
+        "versions": {n: metadata.version(n) for n in ("reid-cluster", "torch", "torchvision", "numpy")}
+        | {"python": platform.python_version()},
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "weights_note": note,
+        "cameras_used": cameras_used,
+        "identities_used": kind.needs_pid,
+        "instances": config.instances,
+        "data": _describe(dataset),
+    }
+    pieces = {"network": network, "method": method, "train": train, "pictures": pictures, **sides}
+    return config, facts, pieces
+
+
+def _method_of(config: TrainConfig) -> type[Method]:
+    for kind in METHODS.values():
+        if kind.Config is type(config):
+            return kind
+    raise TypeError(f"config is a {type(config).__name__}: give the settings of a method, such as BucConfig")
+
+
+def _read(config: TrainConfig, path: Path) -> Dataset:
+    if config.data not in SYNTHETIC:
+        return read_dataset(Path(config.data).expanduser())
+    root = path / "synthetic"
+    if not root.exists():
+        level = SYNTHETIC[config.data]
+        write_market(SyntheticConfig(level=level, seed=config.data_seed), root)  # type: ignore[arg-type]
+    return read_dataset(root)
+
+
+def _resolve(config: TrainConfig, weights: LoadedWeights, train: Samples) -> TrainConfig:
+    """Fill in what is automatic."""
+    height, width = config.height, config.width
+    if height is None or width is None:
+        height, width = (64, 32) if config.data in SYNTHETIC else _usual_size(train)
+    stripes = config.stripes or (4 if weights.backbone.startswith("tiny") else 1)
+    return dataclasses.replace(
+        config, backbone=weights.backbone, pixels=weights.pixels, height=height, width=width, stripes=stripes
+    )
+
+
+def _usual_size(samples: Samples) -> tuple[int, int]:
+    """256 x 128 for upright pictures, 128 x 256 for lying ones, else 128 x 128, by the median shape of a hundred."""
+    shapes = []
+    for i in np.linspace(0, len(samples) - 1, 100).astype(int):
+        try:
+            with Image.open(samples.frames[i][0]) as picture:
+                shapes.append(picture.height / picture.width)
+        except (OSError, ValueError, Image.DecompressionBombError):
+            continue  # all bad files are listed together when the pictures are read
+    shape = float(np.median(shapes)) if shapes else 1.0
+    return (256, 128) if shape >= 1.5 else (128, 256) if shape <= 1 / 1.5 else (128, 128)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device={name!r}: must be auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={name!r}: no CUDA device is available; use cpu")
+    return device
+
+
+def _data_name(config: TrainConfig) -> str:
+    name = Path(config.data).expanduser().resolve().stem if config.data not in SYNTHETIC else config.data
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:60] or "data"
+
+
+def _describe(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "name": dataset.name,
+        "layout": dataset.layout,
+        "root": os.fspath(dataset.root),
+        "train": len(dataset.train),
+        "query": len(dataset.query or ()),
+        "gallery": len(dataset.gallery or ()),
+        "notes": list(dataset.notes),
+        "fingerprint": dataset.fingerprint(),
+    }
+
+
+def _check_same_data(path: Path, facts: dict[str, Any]) -> None:
+    import json
+
+    before = json.loads((path / "run.json").read_text(encoding="utf-8"))["data"]["fingerprint"]
+    if before != facts["data"]["fingerprint"]:
+        raise ValueError(f"resume={path}: the data have changed since the run began; start a new run")
+
+
+def _summary(history: list[dict[str, Any]]) -> list[str]:
+    """Untrained, last, selected and oracle-best figures, one line each."""
+    if "mAP" not in history[-1]:
+        return []
+    rows = [r for r in history if "mAP" in r]
+    picks = [("untrained", rows[0]), ("last", rows[-1])]
+    picks += [("selected without labels", r) for r in rows if r["selected"]]
+    picks += [("oracle best (chosen on the test set)", max(rows, key=lambda r: r["mAP"]))]
+    return [
+        f"{name:<37} round {r['round']:>2}  mAP {100 * r['mAP']:5.1f}  rank-1 {100 * r['rank1']:5.1f}" for name, r in picks
+    ]

@@ -1,0 +1,18 @@
+"""Exact, parallel kernels for re-identification: neighbours, Jaccard distance, clustering, ranking.
+
+Features are (N, D) arrays of float32 (other real types are converted), labels int64 with -1 for none, indices int32. Every function takes
+``n_jobs`` (threads, default all cores); results do not depend on it. Long calls release the interpreter, stop on Ctrl-C
+and tell a ``progress(done, total, stage)`` callable how far they are.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from reid_cluster._neighbors import Neighbors, knn
+from reid_cluster._ranking import Ranking, evaluate_features, evaluate_rank
+
+try:
+    __version__ = version("reid-cluster")
+except PackageNotFoundError:  # a source tree on the path, not installed
+    __version__ = "0.1.0"
+
+__all__ = ["Neighbors", "Ranking", "__version__", "evaluate_features", "evaluate_rank", "knn"]

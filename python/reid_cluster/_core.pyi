@@ -1,0 +1,42 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Progress = Callable[[int, int, str], Any]
+
+def knn(
+    features: NDArray[np.float32],
+    k: int,
+    *,
+    queries: NDArray[np.float32] | None,
+    n_jobs: int,
+    progress: Progress | None,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]: ...
+
+#: (q_pids, g_pids, q_camids, g_camids, itself)
+Ids = tuple[
+    NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None, NDArray[np.int64] | None, bool
+]
+Metrics = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float, int]
+
+def evaluate_rank(
+    distances: NDArray[np.float32],
+    ids: Ids,
+    *,
+    max_rank: int,
+    trapezoid: bool,
+    n_jobs: int,
+    progress: Progress | None,
+) -> Metrics: ...
+def evaluate_features(
+    query: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    ids: Ids,
+    *,
+    max_rank: int,
+    trapezoid: bool,
+    n_jobs: int,
+    progress: Progress | None,
+) -> Metrics: ...
