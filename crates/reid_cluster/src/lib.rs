@@ -6,15 +6,22 @@
 )]
 
 mod context;
+mod dbscan;
 mod error;
+mod graph;
+mod jaccard;
 mod matrix;
 mod memory;
 mod neighbors;
 mod product;
 mod ranking;
+mod sparse;
 
 pub use context::Context;
+pub use dbscan::{Distances, dbscan};
 pub use error::{Error, Result};
+pub use graph::Graph;
+pub use jaccard::{Given, JaccardParams, Weights, jaccard, jaccard_graph};
 pub use matrix::Matrix;
 pub use neighbors::{Neighbors, knn};
 pub use ranking::{

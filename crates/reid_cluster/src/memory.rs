@@ -16,7 +16,10 @@ pub(crate) fn check(bytes: u128, what: &str, remedy: &str) -> Result<()> {
 
 /// Bytes this process can still take: the least that the machine, its control group and its own limit leave.
 fn available() -> Option<u64> {
-    [machine(), group(), own_limit()].into_iter().flatten().min()
+    [machine(), group(), own_limit()]
+        .into_iter()
+        .flatten()
+        .min()
 }
 
 fn read(path: &str) -> Option<String> {
@@ -25,7 +28,13 @@ fn read(path: &str) -> Option<String> {
 
 /// The number after `name` in a table of `name value` lines.
 fn field(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+    text.lines().find_map(|line| {
+        line.strip_prefix(name)?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    })
 }
 
 fn machine() -> Option<u64> {
@@ -53,14 +62,25 @@ mod tests {
     fn refuses_the_impossible_only() {
         assert!(check(1 << 20, "a megabyte", "").is_ok());
         if available().is_some() {
-            let text = check(1 << 80, "the work", "use less").unwrap_err().to_string();
-            assert!(text.contains("the work needs") && text.contains("use less"), "{text}");
+            let text = check(1 << 80, "the work", "use less")
+                .unwrap_err()
+                .to_string();
+            assert!(
+                text.contains("the work needs") && text.contains("use less"),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn reads_fields() {
         assert_eq!(field("A: 1 kB\nB:   22 kB\n", "B:"), Some(22));
-        assert_eq!(field("Max address space  unlimited  unlimited bytes", "Max address space"), None);
+        assert_eq!(
+            field(
+                "Max address space  unlimited  unlimited bytes",
+                "Max address space"
+            ),
+            None
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! Inner products of rows, `X . Y^T`, in tiles: the one place with SIMD, and the place where nearly all time goes.
 //!
-//! Rows are copied into panels: a panel of the one side holds `16 L` rows as vector lanes, a panel of the other side `B`
-//! rows as scalars to be broadcast, both in the order `[k][row]`. The innermost loop keeps `16 L x B` sums in registers
-//! and adds `x[k] * y[k]` for k = 0, 1, 2, ... in order, one sum per pair of rows. That is one loop in plain Rust, which the compiler turns
-//! into AVX-512, AVX2 or portable instructions; which one runs is chosen by asking the processor.
+//! Rows are copied into panels in the order `[k][row]`: those of the one side are read as vectors of rows (lanes), those of the other
+//! value by value (heads). The innermost loop keeps `lanes x heads` sums in registers and adds `x[k] * y[k]` for
+//! k = 0, 1, 2, ... in order, one sum per pair of rows. It is written once, over a vector type, for AVX-512, AVX2 and
+//! portable Rust; which one runs is chosen by asking the processor.
 //!
 //! **The bits of a product depend on its two rows only**: not on the tile, the place in it, or the thread, and they are the same for (x, y) and
 //! (y, x). The two FMA paths agree with each other; the portable path rounds once more per term.
@@ -15,12 +15,6 @@ use std::ops::Range;
 
 use crate::{Context, Error, Matrix, Result};
 
-/// One cache line of lanes; a panel row is `L` of them.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
-struct Line([f32; LINE]);
-
-const LINE: usize = 16;
 /// Columns of the features per pass: a panel of lanes (32 KiB) and one of heads stay in the first-level cache.
 const DEPTH: usize = 256;
 /// Rows on the lanes' side per pass: their panels (512 KiB) stay in the second-level cache.
@@ -29,7 +23,7 @@ const WIDTH: usize = 512;
 /// Packing buffers of one worker; they grow to the largest call.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    lanes: Vec<Line>,
+    lanes: Vec<f32>,
     heads: Vec<f32>,
 }
 
@@ -76,7 +70,7 @@ pub(crate) fn squared_norms(
     name: &'static str,
     context: &Context<'_>,
 ) -> Result<Vec<f32>> {
-    const ROWS: usize = 2 * LINE;
+    const ROWS: usize = 32;
     let n = x.rows();
     let mut norms = vec![0.0_f32; n];
     {
@@ -151,7 +145,7 @@ impl Path {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => unsafe { avx2(work, scratch, out) },
-            Self::Portable => product::<1, 3, false>(work, scratch, out),
+            Self::Portable => product::<Portable, 2, 6>(work, scratch, out),
         }
     }
 }
@@ -159,51 +153,151 @@ impl Path {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn avx512(work: &Work<'_>, scratch: &mut Scratch, out: &mut [f32]) {
-    product::<2, 12, true>(work, scratch, out);
+    product::<Wide, 2, 12>(work, scratch, out);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn avx2(work: &Work<'_>, scratch: &mut Scratch, out: &mut [f32]) {
-    product::<1, 6, true>(work, scratch, out);
+    product::<Half, 2, 6>(work, scratch, out);
 }
 
-/// The whole product with tiles of `B` rows of `r` by `16 L` rows of `s`.
+/// Some lanes of float32: all that differs between the paths. Methods of a type may be called only where its instructions are
+/// enabled, which `avx512` and `avx2` see to; they must be inlined to become one instruction each.
+trait Lanes: Copy {
+    const WIDTH: usize;
+    fn splat(value: f32) -> Self;
+    /// From the first `WIDTH` values of `from`.
+    fn load(from: &[f32]) -> Self;
+    /// To the first `WIDTH` values of `to`.
+    fn store(self, to: &mut [f32]);
+    /// `self + a * b`.
+    fn add_product(self, a: Self, b: Self) -> Self;
+}
+
+/// Four lanes in plain Rust; a product is rounded before it is added.
+#[derive(Clone, Copy)]
+struct Portable([f32; 4]);
+
+#[allow(clippy::inline_always)]
+impl Lanes for Portable {
+    const WIDTH: usize = 4;
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        Self([value; 4])
+    }
+    #[inline(always)]
+    fn load(from: &[f32]) -> Self {
+        Self([from[0], from[1], from[2], from[3]])
+    }
+    #[inline(always)]
+    fn store(self, to: &mut [f32]) {
+        to[..4].copy_from_slice(&self.0);
+    }
+    #[inline(always)]
+    fn add_product(self, a: Self, b: Self) -> Self {
+        Self(std::array::from_fn(|e| self.0[e] + a.0[e] * b.0[e]))
+    }
+}
+
+/// A vector type of one x86 extension.
+#[cfg(target_arch = "x86_64")]
+macro_rules! x86_lanes {
+    ($name:ident, $vector:ident, $width:literal, $set1:ident, $load:ident, $store:ident, $fma:ident) => {
+        #[derive(Clone, Copy)]
+        struct $name(std::arch::x86_64::$vector);
+
+        #[allow(clippy::inline_always)]
+        impl Lanes for $name {
+            const WIDTH: usize = $width;
+            #[inline(always)]
+            fn splat(value: f32) -> Self {
+                // SAFETY: only called below a function that enables the instructions, see `Lanes`.
+                Self(unsafe { std::arch::x86_64::$set1(value) })
+            }
+            #[inline(always)]
+            fn load(from: &[f32]) -> Self {
+                let from = &from[..$width];
+                // SAFETY: as above, and the slice has just been cut to the width of the load, which needs no alignment.
+                Self(unsafe { std::arch::x86_64::$load(from.as_ptr()) })
+            }
+            #[inline(always)]
+            fn store(self, to: &mut [f32]) {
+                let to = &mut to[..$width];
+                // SAFETY: as for `load`.
+                unsafe { std::arch::x86_64::$store(to.as_mut_ptr(), self.0) }
+            }
+            #[inline(always)]
+            fn add_product(self, a: Self, b: Self) -> Self {
+                // SAFETY: as for `splat`.
+                Self(unsafe { std::arch::x86_64::$fma(a.0, b.0, self.0) })
+            }
+        }
+    };
+}
+#[cfg(target_arch = "x86_64")]
+x86_lanes!(
+    Wide,
+    __m512,
+    16,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_fmadd_ps
+);
+#[cfg(target_arch = "x86_64")]
+x86_lanes!(
+    Half,
+    __m256,
+    8,
+    _mm256_set1_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_fmadd_ps
+);
+
+/// The whole product in tiles of `B` rows of `r` by `N` vectors of rows of `s`.
 #[inline(always)]
 #[allow(clippy::inline_always)] // the body takes on the instruction set of its caller only by being inlined
-fn product<const L: usize, const B: usize, const FMA: bool>(
+fn product<V: Lanes, const N: usize, const B: usize>(
     work: &Work<'_>,
     scratch: &mut Scratch,
     out: &mut [f32],
 ) {
     let (n, d) = (work.s.len(), work.x.cols());
-    let lane_rows = L * LINE;
+    let width = N * V::WIDTH;
     assert_eq!(out.len(), work.r.len() * n, "out is r x s");
     assert_eq!(work.y.cols(), d, "both sides have the same columns");
     out.fill(0.0);
+    // Tiles that stick out of the result are made here.
+    let mut edge = [0.0; EDGE];
+    let edge = &mut edge[..B * width];
     for k0 in (0..d).step_by(DEPTH) {
         let k = k0..d.min(k0 + DEPTH);
-        pack_heads::<B>(work.x, &work.r, &k, &mut scratch.heads);
+        let heads = pack(work.x, &work.r, &k, B, &mut scratch.heads);
         for s0 in (0..n).step_by(WIDTH) {
-            let width = WIDTH.min(n - s0);
-            let s = work.s.start + s0..work.s.start + s0 + width;
-            pack_lanes::<L>(work.y, &s, &k, &mut scratch.lanes);
-            for (b, heads) in scratch.heads.chunks_exact(B * k.len()).enumerate() {
-                for (l, lanes) in scratch.lanes.chunks_exact(L * k.len()).enumerate() {
-                    let (row, col) = (b * B, s0 + l * lane_rows);
-                    if work.upper && col + lane_rows <= row {
+            let s = work.s.start + s0..work.s.start + n.min(s0 + WIDTH);
+            let lanes = pack(work.y, &s, &k, width, &mut scratch.lanes);
+            for (b, heads) in heads.chunks_exact(B * k.len()).enumerate() {
+                for (l, lanes) in lanes.chunks_exact(width * k.len()).enumerate() {
+                    let (row, col) = (b * B, s0 + l * width);
+                    if work.upper && col + width <= row {
                         continue;
                     }
-                    let (rows, cols) = (B.min(work.r.len() - row), lane_rows.min(s0 + width - col));
-                    let mut sums = [[Line([0.0; LINE]); L]; B];
-                    for (i, sum) in sums.iter_mut().enumerate().take(rows) {
-                        let place = (row + i) * n + col;
-                        load(sum, &out[place..place + cols]);
+                    let (rows, cols) = (B.min(work.r.len() - row), width.min(n - col));
+                    let corner = row * n + col;
+                    if rows == B && cols == width {
+                        tile::<V, N, B>(lanes, heads, &mut out[corner..], n);
+                        continue;
                     }
-                    tile::<L, B, FMA>(lanes, heads, &mut sums);
-                    for (i, sum) in sums.iter().enumerate().take(rows) {
-                        let place = (row + i) * n + col;
-                        store(sum, &mut out[place..place + cols]);
+                    for i in 0..rows {
+                        let line = &out[corner + i * n..][..cols];
+                        edge[i * width..][..cols].copy_from_slice(line);
+                    }
+                    tile::<V, N, B>(lanes, heads, edge, width);
+                    for i in 0..rows {
+                        let line = &edge[i * width..][..cols];
+                        out[corner + i * n..][..cols].copy_from_slice(line);
                     }
                 }
             }
@@ -211,99 +305,75 @@ fn product<const L: usize, const B: usize, const FMA: bool>(
     }
 }
 
-/// `sums[b][l] += heads[k][b] * lanes[k][l]` for every k in order; the sums live in registers.
+/// Values of the largest tile.
+const EDGE: usize = 12 * 32;
+
+/// `out[b][l] += heads[k][b] * lanes[k][l]` for every k in order, rows of `out` `stride` apart; the sums live in registers.
 #[inline(always)]
 #[allow(clippy::inline_always)] // see `product`
-fn tile<const L: usize, const B: usize, const FMA: bool>(
-    lanes: &[Line],
+fn tile<V: Lanes, const N: usize, const B: usize>(
+    lanes: &[f32],
     heads: &[f32],
-    sums: &mut [[Line; L]; B],
+    out: &mut [f32],
+    stride: usize,
 ) {
-    let mut local = *sums;
-    for (lane, head) in lanes
-        .as_chunks::<L>()
-        .0
-        .iter()
-        .zip(heads.as_chunks::<B>().0)
-    {
-        for b in 0..B {
-            for l in 0..L {
-                for e in 0..LINE {
-                    let sum = &mut local[b][l].0[e];
-                    *sum = if FMA {
-                        head[b].mul_add(lane[l].0[e], *sum)
-                    } else {
-                        *sum + head[b] * lane[l].0[e]
-                    };
-                }
+    let mut sums: [[V; N]; B] = std::array::from_fn(|b| {
+        std::array::from_fn(|l| V::load(&out[b * stride + l * V::WIDTH..]))
+    });
+    for (lane, head) in lanes.chunks_exact(N * V::WIDTH).zip(heads.chunks_exact(B)) {
+        let lane: [V; N] = std::array::from_fn(|l| V::load(&lane[l * V::WIDTH..]));
+        for (sums, &head) in sums.iter_mut().zip(head) {
+            let head = V::splat(head);
+            for (sum, &lane) in sums.iter_mut().zip(&lane) {
+                *sum = sum.add_product(head, lane);
             }
         }
     }
-    *sums = local;
-}
-
-#[inline(always)]
-#[allow(clippy::inline_always)] // see `product`
-fn load<const L: usize>(sum: &mut [Line; L], from: &[f32]) {
-    for (line, part) in sum.iter_mut().zip(from.chunks(LINE)) {
-        line.0[..part.len()].copy_from_slice(part);
-    }
-}
-
-#[inline(always)]
-#[allow(clippy::inline_always)] // see `product`
-fn store<const L: usize>(sum: &[Line; L], to: &mut [f32]) {
-    for (line, part) in sum.iter().zip(to.chunks_mut(LINE)) {
-        part.copy_from_slice(&line.0[..part.len()]);
-    }
-}
-
-/// Panels of `16 L` rows: `lanes[panel][k][row]`, missing rows are zero.
-#[inline(always)]
-#[allow(clippy::inline_always)] // see `product`
-fn pack_lanes<const L: usize>(
-    y: Matrix<'_>,
-    s: &Range<usize>,
-    k: &Range<usize>,
-    lanes: &mut Vec<Line>,
-) {
-    let depth = k.len();
-    lanes.clear();
-    lanes.resize(s.len().div_ceil(L * LINE) * L * depth, Line([0.0; LINE]));
-    for (i, row) in s.clone().enumerate() {
-        let (panel, lane) = (i / (L * LINE), i % (L * LINE));
-        let lines = &mut lanes[panel * L * depth..(panel + 1) * L * depth];
-        let values = &y.row(row)[k.clone()];
-        for (line, &value) in lines.iter_mut().skip(lane / LINE).step_by(L).zip(values) {
-            line.0[lane % LINE] = value;
+    for (b, sums) in sums.iter().enumerate() {
+        for (l, sum) in sums.iter().enumerate() {
+            sum.store(&mut out[b * stride + l * V::WIDTH..]);
         }
     }
 }
 
-/// Panels of `B` rows: `heads[panel][k][row]`, missing rows are zero.
+/// Panels of `width` rows in the order `[panel][k][row]`, missing rows zero, at the start of a cache line.
 #[inline(always)]
 #[allow(clippy::inline_always)] // see `product`
-fn pack_heads<const B: usize>(
+fn pack<'a>(
     x: Matrix<'_>,
-    r: &Range<usize>,
+    rows: &Range<usize>,
     k: &Range<usize>,
-    heads: &mut Vec<f32>,
-) {
-    let depth = k.len();
-    heads.clear();
-    heads.resize(r.len().div_ceil(B) * B * depth, 0.0);
-    for (i, row) in r.clone().enumerate() {
-        let (panel, lane) = (i / B, i % B);
-        let part = &mut heads[panel * B * depth..(panel + 1) * B * depth];
-        for (head, &value) in part
-            .as_chunks_mut::<B>()
-            .0
-            .iter_mut()
-            .zip(&x.row(row)[k.clone()])
-        {
-            head[lane] = value;
+    width: usize,
+    buffer: &'a mut Vec<f32>,
+) -> &'a [f32] {
+    const LINE: usize = 16; // values in a cache line
+    let size = rows.len().div_ceil(width) * width * k.len();
+    if buffer.len() < size + LINE {
+        buffer.resize(size + LINE, 0.0);
+    }
+    let start = buffer
+        .as_ptr()
+        .align_offset(LINE * size_of::<f32>())
+        .min(LINE);
+    let panels = &mut buffer[start..start + size];
+    for (p, panel) in panels.chunks_exact_mut(width * k.len()).enumerate() {
+        for lane in 0..width {
+            let row = rows.start + p * width + lane;
+            if row < rows.end {
+                let values = &x.row(row)[k.clone()];
+                for (line, &value) in panel.chunks_exact_mut(width).zip(values) {
+                    line[lane] = value;
+                }
+            } else {
+                panel
+                    .iter_mut()
+                    .skip(lane)
+                    .step_by(width)
+                    .for_each(|v| *v = 0.0);
+            }
         }
     }
+    panels
 }
 
 #[cfg(test)]

@@ -188,14 +188,14 @@ def _circumstances(
 
 
 def _passes(config: SyntheticConfig) -> list[_Pass]:
-    """All passes, by person, camera, time; nobody is in two places at a time."""
+    """All passes, by person, camera, time."""
     strength, cameras = places.LEVELS[config.level], _cameras(config)
     visits = config.cameras_per_person * config.passes
     steps = config.frames  # a pass takes that many steps of the frame grid
     passes, begin, person = [], 0, 0
     for part, count in enumerate((config.train_persons, config.test_persons)):
-        # A pass meets about 2 * steps * (passes in the camera) / length others; a visit has a stretch for
-        # itself.
+        # A pass meets about 2 * steps * (passes in the camera) / length others. Each visit of a person has a
+        # stretch of its own, so that nobody is in two places at a time.
         length = int(max(2 * steps * count * visits / config.cameras / _OVERLAP, 2 * steps * visits))
         for i in range(count):
             rng = stream(config.seed, _ROUTE, part, i)
@@ -252,7 +252,7 @@ def _render(
 
 
 def draw(config: SyntheticConfig) -> SyntheticSet:
-    """Draw a set in memory; about 2 seconds for the default of 1,248 crops.
+    """Draw a set in memory; under a second on one core for the default of 1,248 crops.
 
     Parameters
     ----------
@@ -289,10 +289,10 @@ def draw(config: SyntheticConfig) -> SyntheticSet:
 
 _FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 _README = """Pedestrian crops drawn by code (reid.data.synthetic). No real person is shown.
-level = {0.level}, seed = {0.seed}, {0.height} x {0.width} pixels, {0.cameras} cameras,
+level = {0.level}, seed = {0.seed}, {0.height} x {0.width} pixels, {0.cameras} cameras.
 {0.train_persons} training and {0.test_persons} other test persons.
-Layout and names of Market-1501: pid_c<camera>s<pass>_<frame>_00.jpg. samples.csv adds times (seconds,
-{1} frames a second, one clock for all cameras) and tracklets.
+Layout and names of Market-1501: pid_c<camera>s<pass>_<frame>_00.jpg.
+samples.csv adds times (seconds, {1} frames a second, one clock for all cameras) and tracklets.
 """
 
 

@@ -179,24 +179,17 @@ def _seconds(where: str, name: str, cell: str) -> float:
 def _check_files(table: Path, root: Path, lines: list[_Line]) -> None:
     real_root = os.path.realpath(root)
     absent: list[str] = []
-    inside: dict[str, bool] = {}  # looking up links once a folder, not once a picture
     for line in lines:
         where = f"{printable(table)} line {line.number}: path {printable(line.path)!r}"
         if ".." in re.split(r"[\\/]" if os.name == "nt" else "/", line.path):
             raise ValueError(f"{where} holds '..': paths must stay inside {printable(root)}")
         path = os.path.join(root, line.path)
-        folder = os.path.dirname(path)
-        if folder not in inside:
-            inside[folder] = _lies_in(folder, real_root)
-        try:
-            mode = os.lstat(path).st_mode
-            if stat.S_ISLNK(mode):
-                mode = os.stat(path).st_mode if _lies_in(path, real_root) else 0
-        except (FileNotFoundError, NotADirectoryError):
-            mode = None
-        if not inside[folder] or mode == 0:
+        real = os.path.realpath(path)
+        if os.path.commonpath([real, real_root]) != real_root:
             raise ValueError(f"{where} leads out of {printable(root)}: move the table or copy the pictures")
-        if mode is None:
+        try:
+            mode = os.stat(path).st_mode
+        except (FileNotFoundError, NotADirectoryError):
             absent.append(line.path)
             continue
         if not stat.S_ISREG(mode):
@@ -206,10 +199,6 @@ def _check_files(table: Path, root: Path, lines: list[_Line]) -> None:
             f"{printable(table)}: {len(absent)} of {len(lines)} files are not in {printable(root)}: "
             f"{shortlist(absent)}"
         )
-
-
-def _lies_in(path: str, real_root: str) -> bool:
-    return os.path.commonpath([os.path.realpath(path), real_root]) == real_root
 
 
 def _check_doubles(table: Path, lines: list[_Line]) -> list[str]:

@@ -154,7 +154,7 @@ class Buc:
         stop = ""
         facts: dict[str, float] = {}
         if r > 1:
-            labels, facts = self._merge(extract, self.config.size_penalty)
+            labels, facts = self._merge(extract, self.n_merges)
             collapse = describe_collapse(labels)
             if collapse:
                 labels, warnings, stop = self._resolve(collapse, extract)
@@ -239,13 +239,13 @@ class Buc:
         features = extract(self.network, head=self.head if embedding else None)
         return center_cameras(features, self.samples.camid) if self.config.center_cameras else features
 
-    def _merge(self, extract: Extract, size_penalty: float) -> tuple[NDArray[np.int64], dict[str, float]]:
+    def _merge(self, extract: Extract, n_merges: int) -> tuple[NDArray[np.int64], dict[str, float]]:
         c = self.config
         merged = reid_cluster.bottom_up(
             self._features(extract),
             self.labels,
-            n_merges=self.n_merges,
-            size_penalty=size_penalty,
+            n_merges=n_merges,
+            size_penalty=c.size_penalty,
             distance=c.distance,
             sizes=c.sizes,
             linkage=c.linkage,
@@ -264,12 +264,13 @@ class Buc:
         c = self.config
         measured = f"{collapse}; {distance_quantiles(self._features(extract))}"
         if c.on_collapse == "retry":
-            for factor in (10.0, 100.0, 1000.0):
-                penalty = max(c.size_penalty, 1e-4) * factor
-                labels, _ = self._merge(extract, penalty)
+            n_merges = self.n_merges // 2
+            while n_merges > 0:
+                labels, _ = self._merge(extract, n_merges)
                 if not describe_collapse(labels):
-                    return labels, (f"{measured}; merged again with size_penalty={penalty:g}",), ""
-            return self.labels, (measured,), f"{collapse}, even with a size_penalty of {penalty:g}"
+                    return labels, (f"{measured}; only {n_merges} clusters were merged away instead",), ""
+                n_merges //= 2
+            return self.labels, (measured,), f"{collapse}, however few are merged"
         if c.on_collapse == "keep":
             return self.labels, (f"{measured}; the clusters of the round before are kept",), ""
         remedy = "use a larger size_penalty, average linkage, or fewer rounds"

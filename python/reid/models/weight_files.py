@@ -64,7 +64,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     for magic, what in KINDS:
         if start.lstrip().startswith(magic):
             raise ValueError(f"{path}: is {what}")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path, start)
     state = _flatten(content, path)
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
@@ -74,7 +74,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 
 def _read_safetensors(path: Path) -> Any:
     try:
-        # Not load_file: it maps the file, and a later overwriting in place would end the process with a bus error.
+        # Not load_file: it maps the file, and overwriting that in place would kill the process (bus error).
         return load(path.read_bytes())
     except SafetensorError as error:
         raise ValueError(
@@ -82,14 +82,15 @@ def _read_safetensors(path: Path) -> Any:
         ) from error
 
 
-def _read_pickle(path: Path) -> Any:
+def _read_pickle(path: Path, start: bytes) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is wrong with the file is said below, once
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        text = str(error)
-        if "Unsupported global" in text or "GLOBAL" in text or "Unsupported operand" in text:
+        # Newer pickles fail on their first instruction, before a global is met; byte 0x80 opens every one of
+        # them.
+        if "GLOBAL" in str(error) or start[:1] == b"\x80":
             raise ValueError(
                 f"{path}: is a pickle that holds more than tensors and would run code, so it was not loaded; "
                 "where it was made, write the tensors alone: torch.save(model.state_dict(), path)"

@@ -132,7 +132,7 @@ def resolve_weights(spec: str, backbone: str = "auto", pixels: str = "auto") -> 
     return _from_file(path, backbone, pixels, trusted=spec in ("imagenet", "pip"))
 
 
-def apply_weights(backbone: nn.Module, state: dict[str, Tensor], source: str = "the weights") -> str:
+def apply_weights(backbone: nn.Module, state: dict[str, Tensor], source: str = "the state dict") -> str:
     """Copy a state dict into a backbone; every parameter must be there with the right shape.
 
     Parameters

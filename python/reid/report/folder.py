@@ -148,7 +148,7 @@ def _rounds(path: Path) -> list[Round]:
         found[number] = Round(number, values)  # a resumed run may log a round again: the later line holds
     if not found:
         raise ValueError(
-            f"{printable(path)}: no rounds in it, so there is nothing to report; run reid-train for at least one"
+            f"{printable(path)}: no rounds in it, nothing to report; run reid-train for one or more"
         )
     return [found[number] for number in sorted(found)]
 
@@ -163,9 +163,7 @@ def _facts(path: Path) -> dict[str, Any]:
             f"{printable(path)}: not JSON ({error}); remove the file to go on without it"
         ) from None
     if not isinstance(facts, dict):
-        raise ValueError(
-            f"{printable(path)}: holds a {type(facts).__name__}, not an object; remove the file to go on without it"
-        )
+        raise ValueError(f"{printable(path)}: not an object; remove the file to go on without it")
     return facts
 
 

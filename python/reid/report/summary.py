@@ -63,7 +63,8 @@ def warnings(run: RunFolder) -> Markup:
     ]
     if not items:
         return tag("p", "None.", class_="soft")
-    return tag("div", tag("ul", join(items)), class_="box notes")
+    alarming = seen or any(r.values.get("stop") for r in run.rounds)
+    return tag("div", tag("ul", join(items)), class_="box alarm" if alarming else "box")
 
 
 def _data(run: RunFolder) -> str:

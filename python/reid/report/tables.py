@@ -27,7 +27,7 @@ COLUMNS = (
     Column("largest_cluster", "Largest", "count"),
     Column("mutual", "Mutual", "share"),
     Column("mutual_cross_camera", "Across cameras", "share"),
-    Column("oracle_ari", "ARI", "number"),
+    Column("oracle_ari", "Oracle ARI", "number"),
     Column("mAP", "mAP", "share"),
     Column("mAP_trapezoid", "mAP trapezoid", "share"),
     Column("rank1", "rank-1", "share"),
@@ -50,7 +50,7 @@ _MEANINGS = (
     ("rank-1, -5, -10", "Share of queries with a right answer among the first 1, 5 or 10 of the gallery."),
     (
         "Mutual",
-        "Share of training samples in a pair of mutually nearest samples, which needs no identities; "
+        "Share of training samples in a pair of mutually nearest samples, which needs no identities. "
         "Across cameras: only pairs of two cameras.",
     ),
     (

@@ -1,4 +1,4 @@
-"""The memory of BUC: goldens of the original, the gradient's formula, the order of updates, the first rows."""
+"""The memory of BUC: goldens of the original, the gradient's formula, the order of updates."""
 
 from __future__ import annotations
 

@@ -1,0 +1,516 @@
+//! Jaccard distance of k-reciprocal neighbours (Zhong, Zheng, Cao, Li, *Re-ranking person re-identification with
+//! k-reciprocal encoding*, CVPR 2017), as clustering methods use it: within one set, without the original distance.
+//!
+//! With `rank_i` the nearest points of `i`, itself first:
+//!
+//! 1. reciprocal sets `R(i, a) = { j in rank_i[..a] : i in rank_j[..a] }`: long ones `R_i` of depth k1, short ones `H_i` of
+//!    depth k1/2 + 1;
+//! 2. expansion: `E_i` = `R_i` and every `H_c`, `c` in `R_i`, of which more than two thirds lie in `R_i`;
+//! 3. weights `V_ij = exp(-d_ij) / sum` over `E_i`;
+//! 4. query expansion: `V'_i` = mean of `V_t` over `t` in `rank_i[..k2]`;
+//! 5. `J_ij = 1 - s / (2 - s)` with `s = sum_l min(V'_il, V'_jl)`: rows sum to 1, so the sum of the maxima is `2 - s`.
+//!
+//! Everything is sparse. `s` is summed from a transposed copy of `V'`: row `i` visits, for each of its columns in ascending
+//! order, the rows that share it. Both directions of a pair add the same terms in the same order: `J` is symmetric bit for bit.
+//!
+//! Cost after the neighbour search: about `N (S D + W)` with `S` = 30 to 60 entries in a row of `V` and `W` = 2,000 to 8,000
+//! shared entries of a row of `V'` at k1 = 30, whatever `N` is; memory `O(N (k1 + S'))` and the pairs kept.
+
+use rayon::prelude::*;
+
+use crate::neighbors::check_shape;
+use crate::product::squared_norms;
+use crate::sparse::SparseRows;
+use crate::{Context, Error, Graph, Matrix, Result, knn, memory};
+
+/// Distance whose exponential weighs the neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weights {
+    /// `2 - 2 x.y`: the squared distance of unit rows, and what the usual code computes for any rows.
+    Inner,
+    /// `|x|^2 + |y|^2 - 2 x.y`.
+    SquaredEuclidean,
+}
+
+/// Parameters of the Jaccard distance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JaccardParams {
+    /// Reciprocal neighbours, at least 1; clipped to what there is.
+    pub k1: usize,
+    /// Rows averaged by query expansion, at least 1, which is none; clipped to the depth of the search.
+    pub k2: usize,
+    /// Does `k1` count the point itself?
+    pub count_self: bool,
+    /// Distance inside the weights.
+    pub weights: Weights,
+}
+
+impl Default for JaccardParams {
+    fn default() -> Self {
+        Self {
+            k1: 30,
+            k2: 6,
+            count_self: true,
+            weights: Weights::Inner,
+        }
+    }
+}
+
+/// Neighbours found elsewhere, nearest first.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// Row numbers (N, columns) row-major; -1 fills a list that is too short.
+    pub indices: &'a [i32],
+    /// Length of a list.
+    pub columns: usize,
+}
+
+/// All distances, (N, N) row-major.
+///
+/// # Errors
+/// [`Error::Parameter`] for k1 or k2 of 0; [`Error::Shape`] for empty features, norms beyond float32, or neighbours that do not
+/// fit; [`Error::NotFinite`]; [`Error::TooLarge`]; [`Error::Interrupted`].
+pub fn jaccard(
+    features: Matrix<'_>,
+    params: &JaccardParams,
+    neighbors: Option<Given<'_>>,
+    context: &Context<'_>,
+) -> Result<Vec<f32>> {
+    let n = features.rows();
+    memory::check(
+        4 * n as u128 * n as u128,
+        &format!("the Jaccard matrix of {n} x {n} float32"),
+        "call jaccard_graph, which keeps close pairs only",
+    )?;
+    let vectors = neighborhoods(features, params, neighbors, context)?;
+    let columns = vectors.transposed();
+    let mut distances = vec![0.0_f32; n * n];
+    let step = ((1 << 25) / n).max(1);
+    for (block, rows) in distances.chunks_mut(step * n).enumerate() {
+        context.tick(block * step, n, "jaccard")?;
+        context.install(|| {
+            rows.par_chunks_mut(n).enumerate().for_each(|(r, row)| {
+                let i = block * step + r;
+                for &(l, v) in vectors.row(i) {
+                    for &(j, w) in columns.row(l as usize) {
+                        row[j as usize] += v.min(w);
+                    }
+                }
+                for s in row.iter_mut() {
+                    *s = distance(*s);
+                }
+                row[i] = 0.0;
+            });
+        });
+    }
+    context.tick(n, n, "jaccard")?;
+    Ok(distances)
+}
+
+/// The distances up to `max_distance`, both directions, with the diagonal and other zeros; at 1 every distance below 1.
+///
+/// # Errors
+/// As [`jaccard`]; [`Error::Parameter`] for a `max_distance` outside 0 to 1.
+pub fn jaccard_graph(
+    features: Matrix<'_>,
+    params: &JaccardParams,
+    max_distance: f32,
+    neighbors: Option<Given<'_>>,
+    context: &Context<'_>,
+) -> Result<Graph<'static>> {
+    if !(0.0..=1.0).contains(&max_distance) {
+        return Err(Error::parameter(
+            "max_distance",
+            max_distance,
+            "must be 0 to 1",
+        ));
+    }
+    let vectors = neighborhoods(features, params, neighbors, context)?;
+    let columns = vectors.transposed();
+    let n = vectors.rows();
+    // One sum a row of the whole set, and the rows whose sum is not 0.
+    let sums = || (vec![0.0_f32; n], Vec::new());
+    let upper = SparseRows::build(n, "jaccard", context, sums, |(sums, touched), i, out| {
+        for &(l, v) in vectors.row(i) {
+            let sharing = columns.row(l as usize);
+            let after = sharing.partition_point(|&(j, _)| j as usize <= i);
+            for &(j, w) in &sharing[after..] {
+                let sum = &mut sums[j as usize];
+                if *sum == 0.0 {
+                    touched.push(j);
+                }
+                *sum += v.min(w);
+            }
+        }
+        let start = out.len();
+        for j in touched.drain(..) {
+            let d = distance(std::mem::take(&mut sums[j as usize]));
+            if d <= max_distance && d < 1.0 {
+                out.push((j, d));
+            }
+        }
+        out[start..].sort_unstable_by_key(|&(j, _)| j);
+    })?;
+    drop((vectors, columns));
+    mirrored(&upper)
+}
+
+/// Rows `V'`: how much each point belongs to the neighbourhood of the row's point.
+fn neighborhoods(
+    features: Matrix<'_>,
+    params: &JaccardParams,
+    neighbors: Option<Given<'_>>,
+    context: &Context<'_>,
+) -> Result<SparseRows> {
+    let n = features.rows();
+    check_shape(features, "features")?;
+    let depth = Depths::new(params, n)?;
+    features.check_finite("features", context)?;
+    let norms = squared_norms(features, "features", context)?;
+    let ranks = match neighbors {
+        Some(given) => checked(given, n, depth.long)?,
+        None => knn(features, None, depth.long, context)?.indices,
+    };
+    let ranks = Ranks {
+        ids: &ranks,
+        depth: depth.long,
+    };
+    let short = SparseRows::build(n, "reciprocal", context, Vec::new, |near, i, out| {
+        ranks.reciprocal(i, depth.short, near);
+        out.extend(near.iter().map(|&j| (j, 0.0)));
+    })?;
+    let lists = || (Vec::new(), Vec::new(), Vec::new());
+    let weights = SparseRows::build(n, "weights", context, lists, |(near, set, e), i, out| {
+        ranks.reciprocal(i, depth.long, near);
+        expand(near, &short, set);
+        e.clear();
+        e.extend(set.iter().map(|&j| {
+            let product = dot(features.row(i), features.row(j as usize));
+            match params.weights {
+                Weights::Inner => 2.0 - 2.0 * f64::from(product),
+                Weights::SquaredEuclidean => {
+                    f64::from(norms[i]) + f64::from(norms[j as usize]) - 2.0 * f64::from(product)
+                }
+            }
+        }));
+        softmax(set, e, out);
+    })?;
+    drop(short);
+    if depth.mean == 1 {
+        return Ok(weights);
+    }
+    let sums = || (vec![0.0_f32; n], Vec::new());
+    SparseRows::build(n, "expansion", context, sums, |(sums, touched), i, out| {
+        let rows = ranks.first(i, depth.mean);
+        for &t in rows {
+            for &(l, v) in weights.row(t as usize) {
+                if sums[l as usize] == 0.0 {
+                    touched.push(l);
+                }
+                sums[l as usize] += v;
+            }
+        }
+        touched.sort_unstable();
+        let count = rows.len() as f32;
+        out.extend(touched.drain(..).map(|l| (l, std::mem::take(&mut sums[l as usize]) / count)));
+    })
+}
+
+/// How many neighbours each step looks at, the point itself included.
+struct Depths {
+    long: usize,
+    short: usize,
+    mean: usize,
+}
+
+impl Depths {
+    fn new(params: &JaccardParams, n: usize) -> Result<Self> {
+        for (name, value) in [("k1", params.k1), ("k2", params.k2)] {
+            if value == 0 {
+                return Err(Error::parameter(name, value, "must be at least 1"));
+            }
+        }
+        let itself = usize::from(!params.count_self);
+        let k1 = params.k1.min(n - itself);
+        let half = k1 / 2 + usize::from(k1 % 4 == 3); // halves round to even, as in the published code
+        let long = k1 + itself;
+        Ok(Self {
+            long,
+            short: long.min(half + 1),
+            mean: long.min(params.k2),
+        })
+    }
+}
+
+/// Neighbour lists of equal length, the point itself first, -1 after the last.
+struct Ranks<'a> {
+    ids: &'a [i32], // (n, depth)
+    depth: usize,
+}
+
+impl Ranks<'_> {
+    /// The first `depth` neighbours of `i`, fewer where the list is short.
+    fn first(&self, i: usize, depth: usize) -> &[i32] {
+        let list = &self.ids[i * self.depth..][..depth];
+        let end = list.iter().position(|&j| j < 0).unwrap_or(depth);
+        &list[..end]
+    }
+
+    /// Neighbours of `i` that have `i` as a neighbour, ascending.
+    fn reciprocal(&self, i: usize, depth: usize, out: &mut Vec<i32>) {
+        out.clear();
+        let mutual = |&&j: &&i32| self.ids[j as usize * self.depth..][..depth].contains(&(i as i32));
+        out.extend(self.first(i, depth).iter().filter(mutual));
+        out.sort_unstable();
+    }
+}
+
+/// Lists of `depth` from those given: the point itself first, repeats and -1 left out.
+fn checked(given: Given<'_>, n: usize, depth: usize) -> Result<Vec<i32>> {
+    let columns = given.columns;
+    if given.indices.len() != n * columns {
+        return Err(Error::Shape(format!(
+            "neighbors has {} entries in {columns} columns for {n} rows of features: give one list a row",
+            given.indices.len()
+        )));
+    }
+    if columns < depth {
+        return Err(Error::Shape(format!(
+            "neighbors has {columns} columns: k1 needs at least {depth}, the row itself among them"
+        )));
+    }
+    let mut ranks = vec![-1; n * depth];
+    for (i, list) in ranks.chunks_mut(depth).enumerate() {
+        list[0] = i as i32;
+        let mut filled = 1;
+        for (column, &j) in given.indices[i * columns..][..depth].iter().enumerate() {
+            if j < -1 || j >= n as i32 {
+                return Err(Error::Shape(format!(
+                    "neighbors[{i}, {column}] is {j}: must be 0 to {}, or -1 for none",
+                    n - 1
+                )));
+            }
+            if filled < depth && j >= 0 && !list[..filled].contains(&j) {
+                list[filled] = j;
+                filled += 1;
+            }
+        }
+    }
+    Ok(ranks)
+}
+
+/// `set` = `near` and the short sets of its members that lie in it by more than two thirds, ascending.
+fn expand(near: &[i32], short: &SparseRows, set: &mut Vec<i32>) {
+    set.clear();
+    set.extend_from_slice(near);
+    for &c in near {
+        let candidates = short.row(c as usize);
+        let inside = |&&(j, _): &&(i32, f32)| near.binary_search(&j).is_ok();
+        if 3 * candidates.iter().filter(inside).count() > 2 * candidates.len() {
+            set.extend(candidates.iter().map(|&(j, _)| j));
+        }
+    }
+    set.sort_unstable();
+    set.dedup();
+}
+
+/// `exp(-d) / sum`, counted from the nearest so that nothing overflows; weights that vanish in float32 are left out.
+fn softmax(set: &[i32], distances: &mut [f64], out: &mut Vec<(i32, f32)>) {
+    let nearest = distances.iter().copied().fold(f64::INFINITY, f64::min);
+    for d in distances.iter_mut() {
+        *d = (nearest - *d).exp();
+    }
+    let sum: f64 = distances.iter().sum();
+    let weighted = set.iter().zip(distances.iter()).map(|(&j, e)| (j, (e / sum) as f32));
+    out.extend(weighted.filter(|&(_, v)| v > 0.0));
+}
+
+/// `1 - s / (2 - s)`, in float32 as published, not below 0.
+fn distance(s: f32) -> f32 {
+    let d = 1.0 - s / (2.0 - s);
+    if d > 0.0 { d } else { 0.0 }
+}
+
+/// Scalar product with one fixed order of sums, whichever row comes first.
+fn dot(x: &[f32], y: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut sums = [0.0_f32; LANES];
+    let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
+    let tail: f32 = xs.remainder().iter().zip(ys.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in xs.zip(ys) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + tail
+}
+
+/// Both triangles and the diagonal from the upper one.
+fn mirrored(upper: &SparseRows) -> Result<Graph<'static>> {
+    let n = upper.rows();
+    let entries = 2 * upper.len() + n;
+    memory::check(
+        8 * entries as u128,
+        &format!("a graph of {entries} entries"),
+        "lower max_distance",
+    )?;
+    let mut indptr = vec![1_i64; n + 1];
+    indptr[0] = 0;
+    for i in 0..n {
+        indptr[i + 1] += upper.row(i).len() as i64;
+        for &(j, _) in upper.row(i) {
+            indptr[j as usize + 1] += 1;
+        }
+    }
+    for i in 0..n {
+        indptr[i + 1] += indptr[i];
+    }
+    let mut next = indptr.clone();
+    let (mut indices, mut data) = (vec![0; entries], vec![0.0; entries]);
+    let mut put = |i: usize, j: i32, d: f32| {
+        let at = next[i] as usize;
+        (indices[at], data[at]) = (j, d);
+        next[i] += 1;
+    };
+    // Row i gets its smaller columns before its turn comes, so every row is ascending.
+    for i in 0..n {
+        put(i, i as i32, 0.0);
+        for &(j, d) in upper.row(i) {
+            put(i, j, d);
+            put(j as usize, i as i32, d);
+        }
+    }
+    Ok(Graph {
+        indptr: indptr.into(),
+        indices: indices.into(),
+        data: data.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Steps 1 to 5 on dense rows in f64, straight from the formulas.
+    fn naive(x: Matrix<'_>, p: &JaccardParams) -> Vec<f64> {
+        let n = x.rows();
+        let product = |i: usize, j: usize| -> f64 {
+            x.row(i).iter().zip(x.row(j)).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        let squared = |i, j| product(i, i) + product(j, j) - 2.0 * product(i, j);
+        let k1 = p.k1.min(n - usize::from(!p.count_self));
+        let long = k1 + usize::from(!p.count_self);
+        let short = ((k1 as f64 / 2.0).round_ties_even() as usize + 1).min(long);
+        let rank: Vec<Vec<usize>> = (0..n)
+            .map(|i| {
+                let mut list: Vec<usize> = (0..n).collect();
+                let key = |j: usize| if i == j { -1.0 } else { squared(i, j) };
+                list.sort_by(|&a, &b| key(a).total_cmp(&key(b)).then(a.cmp(&b)));
+                list
+            })
+            .collect();
+        let mutual = |i: usize, a: usize| -> Vec<usize> {
+            rank[i][..a].iter().copied().filter(|&j| rank[j][..a].contains(&i)).collect()
+        };
+        let mut v = vec![vec![0.0; n]; n];
+        for i in 0..n {
+            let near = mutual(i, long);
+            let mut set = near.clone();
+            for &c in &near {
+                let h = mutual(c, short);
+                if 3 * h.iter().filter(|j| near.contains(j)).count() > 2 * h.len() {
+                    set.extend(h);
+                }
+            }
+            for &j in &set {
+                v[i][j] = match p.weights {
+                    Weights::Inner => (2.0 * product(i, j) - 2.0).exp(),
+                    Weights::SquaredEuclidean => (-squared(i, j)).exp(),
+                };
+            }
+            let sum: f64 = v[i].iter().sum();
+            v[i].iter_mut().for_each(|w| *w /= sum);
+        }
+        let rows = &rank;
+        let k2 = p.k2.min(long);
+        let v: Vec<Vec<f64>> = (0..n)
+            .map(|i| (0..n).map(|l| rows[i][..k2].iter().map(|&t| v[t][l]).sum::<f64>() / k2 as f64).collect())
+            .collect();
+        (0..n * n)
+            .map(|at| {
+                let (a, b) = (&v[at / n], &v[at % n]);
+                let small: f64 = a.iter().zip(b).map(|(p, q)| p.min(*q)).sum();
+                let large: f64 = a.iter().zip(b).map(|(p, q)| p.max(*q)).sum();
+                1.0 - small / large
+            })
+            .collect()
+    }
+
+    /// Small integers: products are exact, so that ties are ties in every order of sums.
+    fn lattice() -> impl Strategy<Value = (Vec<f32>, usize)> {
+        (1_usize..24).prop_flat_map(|n| {
+            let values = prop::collection::vec((-2_i8..3).prop_map(|v| f32::from(v) / 2.0), n * 3);
+            (values, Just(n))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn equals_the_formulas(
+            (data, n) in lattice(),
+            (k1, k2) in (1_usize..30, 1_usize..8),
+            count_self: bool,
+            inner: bool,
+            cut in 0_u8..=10,
+        ) {
+            let x = Matrix::new(&data, n, 3).unwrap();
+            let weights = if inner { Weights::Inner } else { Weights::SquaredEuclidean };
+            let params = JaccardParams { k1, k2, count_self, weights };
+            let pool = Context::pool(2).unwrap();
+            let context = Context::quiet(&pool);
+            let dense = jaccard(x, &params, None, &context).unwrap();
+            for (found, wanted) in dense.iter().zip(naive(x, &params)) {
+                prop_assert!((f64::from(*found) - wanted).abs() < 2e-6, "{found} {wanted}");
+                prop_assert!((0.0..=1.0).contains(found));
+            }
+            let cut = f32::from(cut) / 10.0;
+            let graph = jaccard_graph(x, &params, cut, None, &context).unwrap();
+            for i in 0..n {
+                let kept = |&j: &usize| dense[i * n + j] <= cut && (dense[i * n + j] < 1.0);
+                let wanted: Vec<usize> = (0..n).filter(kept).collect();
+                let (columns, values) = graph.row(i);
+                let columns: Vec<usize> = columns.iter().map(|&j| j as usize).collect();
+                prop_assert_eq!(&columns, &wanted);
+                for (&j, v) in columns.iter().zip(values) {
+                    prop_assert_eq!(v.to_bits(), dense[i * n + j].to_bits());
+                    prop_assert_eq!(v.to_bits(), dense[j * n + i].to_bits());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn huge_products_neither_overflow_nor_become_nan() {
+        let data = [1e18_f32, 0.0, 0.0, 1e18, -1e18, 0.0, 1e-30, 0.0];
+        let x = Matrix::new(&data, 4, 2).unwrap();
+        let pool = Context::pool(1).unwrap();
+        for weights in [Weights::Inner, Weights::SquaredEuclidean] {
+            let params = JaccardParams { k1: 3, k2: 2, count_self: true, weights };
+            let found = jaccard(x, &params, None, &Context::quiet(&pool)).unwrap();
+            assert!(found.iter().all(|d| (0.0..=1.0).contains(d)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn given_lists_are_checked_and_cleaned() {
+        let columns = 3;
+        let lists = |ids: &[i32]| checked(Given { indices: ids, columns }, 2, 3);
+        assert_eq!(lists(&[1, 0, 0, -1, -1, 0]).unwrap(), [0, 1, -1, 1, 0, -1]);
+        let text = |ids: &[i32]| lists(ids).unwrap_err().to_string();
+        assert!(text(&[0, 1, 2, 0, 0, 0]).contains("neighbors[0, 2] is 2"));
+        assert!(text(&[0, 1, 0, -2, 0, 0]).contains("neighbors[1, 0] is -2"));
+        assert!(text(&[0, 1, 0]).contains("3 entries in 3 columns for 2 rows"));
+    }
+}

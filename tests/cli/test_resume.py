@@ -1,0 +1,151 @@
+"""A run that is killed anywhere and resumed ends with the same bytes as one that is not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def _start(arguments: list[str], cwd: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "reid.cli.train", *arguments], cwd=cwd, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def _finish(process: subprocess.Popen[str]) -> str:
+    text, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, text
+    return text
+
+
+def _flags(settings: dict[str, Any]) -> list[str]:
+    return [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+
+
+def _result(run: Path) -> dict[str, Any]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    files = ["model.safetensors", "selected.safetensors", "labels.csv"]
+    files += sorted(str(p.relative_to(run)) for p in (run / "labels").iterdir())
+    return {
+        "files": {f: hashlib.sha256((run / f).read_bytes()).hexdigest() for f in files},
+        "metrics": [{k: v for k, v in row.items() if k != "seconds"} for row in rows],
+    }
+
+
+@pytest.fixture(scope="module")
+def settings(walkers: Path) -> dict[str, Any]:
+    return {
+        "data": walkers, "height": 32, "width": 16, "backbone": "tiny:0.25", "embedding-dim": 16, "batch-size": 16,
+        "merge-percent": 0.15, "rounds": 5, "epochs-first": 3, "epochs": 2, "seed": 4,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("whole")
+    _finish(_start([*_flags(settings), "--output", "run"], folder))
+    return _result(folder / "run")
+
+
+def test_same_settings_give_the_same_bytes(
+    settings: dict[str, Any], uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    _finish(_start([*_flags(settings), "--output", "run"], tmp_path))
+    assert _result(tmp_path / "run") == uninterrupted
+
+
+@pytest.mark.parametrize("trial", range(6))
+def test_killed_at_random_moments(
+    settings: dict[str, Any], uninterrupted: dict[str, Any], tmp_path: Path, trial: int
+) -> None:
+    """Kill -9 until the run gets through; each life is long enough to start, then ends anywhere."""
+    rng = np.random.default_rng(trial)
+    run, kills = tmp_path / "run", 0
+    process = _start([*_flags(settings), "--output", "run"], tmp_path)
+    while kills < 4:
+        deadline = time.monotonic() + 60
+        while not (run / "config.toml").exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if kills:  # on resume the settings are there at once: wait for the first words
+            assert process.stdout is not None
+            process.stdout.readline()
+        time.sleep(float(rng.uniform(0.0, 1.5)))
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+        process = _start(["--resume", "run"], tmp_path)
+    _finish(process)
+    assert kills >= 1
+    assert _result(run) == uninterrupted
+
+
+@pytest.mark.parametrize("place", ["labels", "previous", "last", "json", "metrics", "model"])
+def test_killed_between_two_files(
+    settings: dict[str, Any], uninterrupted: dict[str, Any], tmp_path: Path, place: str
+) -> None:
+    """The process ends at the very moment one of a round's files is about to get its name."""
+    code = f"""
+import os, sys
+import reid.files
+replace, seen = os.replace, [0]
+def dying(source, target):
+    names = {{"labels": "round-003.npz", "previous": "previous.safetensors", "last": "last.safetensors",
+             "json": "last.json", "metrics": "metrics.jsonl", "model": "model.safetensors"}}
+    if os.path.basename(str(target)) == names[{place!r}]:
+        seen[0] += 1
+        if seen[0] == (1 if {place!r} == "labels" else 3):
+            os._exit(9)
+    replace(source, target)
+os.replace = dying
+from reid.cli.train import main
+sys.argv[0] = "reid-train"
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code, *_flags(settings), "--output", "run"], cwd=tmp_path,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True)  # fmt: skip
+    assert done.returncode == 9
+    text = _finish(_start(["--resume", "run"], tmp_path))
+    assert "resuming" in text
+    assert _result(tmp_path / "run") == uninterrupted
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_with_their_code_and_can_be_resumed(
+    settings: dict[str, Any], uninterrupted: dict[str, Any], tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    process = _start([*_flags(settings), "--output", "run"], tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("round  1/"):
+            break
+    process.send_signal(number)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in text
+    _finish(_start(["--resume", "run"], tmp_path))
+    assert _result(tmp_path / "run") == uninterrupted
+
+
+def test_resume_refuses_other_settings_and_changed_data(settings: dict[str, Any], tmp_path: Path) -> None:
+    _finish(_start([*_flags({**settings, "rounds": 1}), "--output", "run"], tmp_path))
+    process = _start(["--resume", "run", "--seed", "99"], tmp_path)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "seed (4 there, 99 here)" in text
+    assert "round 1" in _finish(_start(["--resume", "run"], tmp_path))

@@ -1,0 +1,128 @@
+"""What every method must keep, whatever it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from reid.config import from_mapping
+from reid.data.pictures import Pictures
+from reid.data.readers import read_dataset
+from reid.features import extract
+from reid.methods import METHODS
+from reid.methods.protocol import Batch
+from reid.models.embedder import Embedder, load_embedder
+from reid.training.train import train
+
+pytestmark = pytest.mark.parametrize("name", list(METHODS))
+
+
+def _pieces(name: str, settings: dict[str, Any]) -> tuple[Any, Any, Any]:
+    kind = METHODS[name]
+    config = from_mapping(kind.Config, settings, "test")
+    samples = read_dataset(settings["data"]).train.without_pid()
+    pictures = Pictures.load(samples, 32, 16)
+    network = Embedder("tiny:0.25", stripes=4, mean=(0.5,) * 3, std=(0.5,) * 3)
+    return kind(config, network, samples), network, pictures
+
+
+def test_two_rounds_finish_and_leave_a_whole_run(name: str, tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    config = from_mapping(METHODS[name].Config, {**tiny_settings, "rounds": 2, "output": str(tmp_path / "run")}, "test")
+    run = train(config, quiet=True)
+    names = {p.name for p in run.iterdir()}
+    assert names >= {
+        "config.toml", "run.json", "metrics.jsonl", "labels", "checkpoints", "model.safetensors", "selected.safetensors",
+        "labels.csv", "report.html",
+    }  # fmt: skip
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["round"] for row in rows] == [0, 1, 2]
+    assert {"loss", "n_clusters", "n_outliers", "seconds", "oracle_ari", "mAP", "rank1", "rank5", "rank10"} <= set(rows[2])
+    assert sum(row["selected"] for row in rows) == 1
+    assert load_embedder(run / "model.safetensors").out_features > 0
+
+
+def test_identities_are_never_seen(name: str, tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    """Other identities, same pictures: same bytes."""
+    if METHODS[name].needs_pid:
+        pytest.skip("declares that it uses identities")
+    import csv
+
+    root = Path(tiny_settings["data"])
+    models = []
+    for scramble in (False, True):
+        table = tmp_path / f"{scramble}.csv"
+        rng = np.random.default_rng(0)
+        with open(root / "samples.csv", newline="") as source, open(table, "w", newline="") as target:
+            rows = [r for r in csv.DictReader(source) if r["split"] == "train"]
+            writer = csv.DictWriter(target, rows[0].keys())
+            writer.writeheader()
+            for row in rows:
+                row["path"] = str(root / row["path"])
+                if scramble:
+                    row["pid"] = str(rng.integers(1, 99))
+                writer.writerow(row)
+        link = tmp_path / "pictures"
+        if not link.exists():
+            link.symlink_to(root)
+        text = table.read_text().replace(str(root) + "/", "")
+        (root / table.name).write_text(text)
+        values = {**tiny_settings, "data": str(root / table.name), "output": str(tmp_path / f"run-{scramble}")}
+        try:
+            run = train(from_mapping(METHODS[name].Config, values, "test"), quiet=True)
+        finally:
+            (root / table.name).unlink()
+        models.append((run / "model.safetensors").read_bytes())
+    assert models[0] == models[1]
+
+
+def test_step_leaves_the_state_alone_and_update_changes_it(name: str, tiny_settings: dict[str, Any]) -> None:
+    method, network, pictures = _pieces(name, tiny_settings)
+
+    def features(net: Embedder, *, head: Any = None, normalize: bool = True) -> Any:
+        return extract(net, pictures, feature="embedding" if head else "pooled", head=head, normalize=normalize)
+
+    rng = np.random.default_rng(0)
+    assignment = method.assign(1, features)
+    assert assignment.labels.dtype == np.int64
+    assert assignment.labels.min() >= -1
+    plan = method.start_round(1, assignment, rng)
+    index = next(iter(plan.batches))
+    images = plan.augment(pictures.frames[torch.from_numpy(index)], rng, mean=(0.5,) * 3, std=(0.5,) * 3)
+    label = torch.from_numpy(assignment.labels[index])
+    batch = Batch(images[:, None], torch.from_numpy(index), label, torch.zeros_like(label))
+    memory = {k: v.clone() for k, v in method.memory.state_dict().items()}
+    out = method.step(batch)
+    assert torch.isfinite(out.loss)
+    assert not out.embeddings.requires_grad
+    assert all(torch.equal(v, memory[k]) for k, v in method.memory.state_dict().items())
+    out.loss.backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+    method.update(batch, out)
+    assert not all(torch.equal(v, memory[k]) for k, v in method.memory.state_dict().items())
+
+
+def test_state_dict_round_trip(name: str, tiny_settings: dict[str, Any]) -> None:
+    first, _, _ = _pieces(name, {**tiny_settings, "seed": 1})
+    second, _, _ = _pieces(name, {**tiny_settings, "seed": 2})
+    second.load_state_dict(first.state_dict())
+    for key, value in first.state_dict().items():
+        assert isinstance(value, torch.Tensor)
+        assert torch.equal(value, second.state_dict()[key])
+
+
+def test_few_pictures(name: str, tiny_settings: dict[str, Any], tmp_path: Path, walkers: Path) -> None:
+    """Five pictures, no identities, fewer than a batch: runs, or says in a word why not."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for picture in sorted((walkers / "query").iterdir())[:5]:
+        (folder / picture.name).write_bytes(picture.read_bytes())
+    values = {**tiny_settings, "data": str(folder), "output": str(tmp_path / "run")}
+    run = train(from_mapping(METHODS[name].Config, values, "test"), quiet=True)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["round"] >= 1
+    assert "mAP" not in rows[-1]
