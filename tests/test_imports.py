@@ -35,7 +35,10 @@ def test_no_upward_import() -> None:
                 if name.startswith("reid.") and LEVEL[name.split(".")[1]] > LEVEL[room]:
                     upward.append(f"{path.relative_to(_package())} imports {name}")
     assert not upward
-    assert {p.name.removesuffix(".py") for p in _package().iterdir() if not p.name.startswith("_")} >= {"data", "cli"}
+    assert {p.name.removesuffix(".py") for p in _package().iterdir() if not p.name.startswith("_")} >= {
+        "data",
+        "cli",
+    }
 
 
 def test_only_log_and_cli_print() -> None:

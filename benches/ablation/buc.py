@@ -41,7 +41,9 @@ class NoMerging(Buc):
     """Instance discrimination only."""
 
     name: ClassVar[str] = "buc-no-merging"
-    Config: ClassVar[type[TrainConfig]] = dataclasses.make_dataclass("NoMergingConfig", [], bases=(BucConfig,), frozen=True)
+    Config: ClassVar[type[TrainConfig]] = dataclasses.make_dataclass(
+        "NoMergingConfig", [], bases=(BucConfig,), frozen=True
+    )
 
     def assign(self, r: int, extract: Extract) -> Assignment:
         """Singletons, whatever the round."""
@@ -52,7 +54,9 @@ class Permuted(Buc):
     """BUC's cluster sizes with members at random; the next merge starts from BUC's own clusters."""
 
     name: ClassVar[str] = "buc-permuted"
-    Config: ClassVar[type[TrainConfig]] = dataclasses.make_dataclass("PermutedConfig", [], bases=(BucConfig,), frozen=True)
+    Config: ClassVar[type[TrainConfig]] = dataclasses.make_dataclass(
+        "PermutedConfig", [], bases=(BucConfig,), frozen=True
+    )
 
     def assign(self, r: int, extract: Extract) -> Assignment:
         """BUC's labels, shuffled."""
@@ -65,7 +69,9 @@ class PerPicture(Buc):
     """Labels that say nothing about a picture: a true null."""
 
     name: ClassVar[str] = "buc-per-picture"
-    Config: ClassVar[type[TrainConfig]] = dataclasses.make_dataclass("PerPictureConfig", [], bases=(BucConfig,), frozen=True)
+    Config: ClassVar[type[TrainConfig]] = dataclasses.make_dataclass(
+        "PerPictureConfig", [], bases=(BucConfig,), frozen=True
+    )
 
     def step(self, batch: Batch) -> StepOutput:
         """Loss against labels dealt out anew."""
@@ -84,7 +90,9 @@ class Oracle(Buc):
     """True identities as clusters in every round."""
 
     name: ClassVar[str] = "buc-oracle"
-    Config: ClassVar[type[TrainConfig]] = dataclasses.make_dataclass("OracleConfig", [], bases=(BucConfig,), frozen=True)
+    Config: ClassVar[type[TrainConfig]] = dataclasses.make_dataclass(
+        "OracleConfig", [], bases=(BucConfig,), frozen=True
+    )
     needs_pid: ClassVar[bool] = True
 
     def assign(self, r: int, extract: Extract) -> Assignment:
@@ -133,7 +141,9 @@ def main() -> None:
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         results = list(pool.map(run_one, *zip(*jobs, strict=True)))
     print(f"settings: {settings or 'defaults'}")
-    print(f"{'variant':<12} {'untrained':>9} {'last mAP':>8} {'sd':>4}  {'selected':>8} {'ARI':>5} {'clusters':>8} {'s':>5}  seeds")
+    print(
+        f"{'variant':<12} {'untrained':>9} {'last mAP':>8} {'sd':>4}  {'selected':>8} {'ARI':>5} {'clusters':>8} {'s':>5}  seeds"
+    )
     for variant in options.variants:
         runs = [r for r in results if r["variant"] == variant]
         last = np.array([100 * r["rows"][-1]["mAP"] for r in runs])
@@ -150,7 +160,11 @@ def main() -> None:
         )
         if options.rounds_table:
             for r in runs:
-                print("   seed", r["seed"], " ".join(f"{100 * row['mAP']:.1f}" for row in r["rows"] if "mAP" in row))
+                print(
+                    "   seed",
+                    r["seed"],
+                    " ".join(f"{100 * row['mAP']:.1f}" for row in r["rows"] if "mAP" in row),
+                )
     sys.stdout.flush()
 
 

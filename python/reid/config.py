@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import sys
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,14 +18,14 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar
 
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
-
 import tomli_w
 
 from reid.files import write_text
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 __all__ = ["TrainConfig", "from_mapping", "nearest", "preset_names", "read_preset", "read_toml", "write_toml"]
 
@@ -102,7 +103,9 @@ class TrainConfig:
             return
         good = (low < value if open_low else low <= value) and value <= high  # False for NaN
         if not good:
-            allowed = f"{'above' if open_low else 'at least'} {low:g}" + (f" and at most {high:g}" if high < math.inf else "")
+            allowed = f"{'above' if open_low else 'at least'} {low:g}" + (
+                f" and at most {high:g}" if high < math.inf else ""
+            )
             raise ValueError(f"{name}={value}: must be {allowed}")
 
 

@@ -90,9 +90,7 @@ def extract(
     with torch.inference_mode(), evaluation_mode(embedder, used_head):
         rows = _pooled(embedder, pictures, batch_size, where, AMP_TYPES[amp], progress)  # (N, D) on the CPU
         if used_head is not None:
-            rows = torch.cat(
-                [used_head.embed(chunk.to(where)).float().cpu() for chunk in rows.split(batch_size)]
-            )
+            rows = torch.cat([used_head.embed(chunk.to(where)).float().cpu() for chunk in rows.split(batch_size)])
         if normalize:
             rows = functional.normalize(rows, dim=1, eps=1e-12)
     finite = torch.isfinite(rows).all(dim=1)

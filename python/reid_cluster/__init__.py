@@ -7,6 +7,8 @@ and tell a ``progress(done, total, stage)`` callable how far they are.
 
 from importlib.metadata import PackageNotFoundError, version
 
+from reid_cluster._dbscan import dbscan
+from reid_cluster._jaccard import jaccard, jaccard_graph
 from reid_cluster._neighbors import Neighbors, knn
 from reid_cluster._ranking import Ranking, evaluate_features, evaluate_rank
 
@@ -15,4 +17,14 @@ try:
 except PackageNotFoundError:  # a source tree on the path, not installed
     __version__ = "0.1.0"
 
-__all__ = ["Neighbors", "Ranking", "__version__", "evaluate_features", "evaluate_rank", "knn"]
+__all__ = [
+    "Neighbors",
+    "Ranking",
+    "__version__",
+    "dbscan",
+    "evaluate_features",
+    "evaluate_rank",
+    "jaccard",
+    "jaccard_graph",
+    "knn",
+]

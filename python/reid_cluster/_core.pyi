@@ -16,9 +16,7 @@ def knn(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]: ...
 
 #: (q_pids, g_pids, q_camids, g_camids, itself)
-Ids = tuple[
-    NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None, NDArray[np.int64] | None, bool
-]
+Ids = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None, NDArray[np.int64] | None, bool]
 Metrics = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float, int]
 
 def evaluate_rank(
@@ -40,3 +38,28 @@ def evaluate_features(
     n_jobs: int,
     progress: Progress | None,
 ) -> Metrics: ...
+def jaccard(
+    features: NDArray[np.float32],
+    params: tuple[int, int, bool, bool],
+    *,
+    neighbors: tuple[NDArray[np.int32], int] | None,
+    n_jobs: int,
+    progress: Progress | None,
+) -> NDArray[np.float32]: ...
+def jaccard_graph(
+    features: NDArray[np.float32],
+    params: tuple[int, int, bool, bool],
+    *,
+    max_distance: float,
+    neighbors: tuple[NDArray[np.int32], int] | None,
+    n_jobs: int,
+    progress: Progress | None,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...
+def dbscan(
+    distances: NDArray[np.float32] | tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]],
+    eps: float,
+    min_samples: int,
+    *,
+    n_jobs: int,
+    progress: Progress | None,
+) -> NDArray[np.int64]: ...

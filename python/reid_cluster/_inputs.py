@@ -45,9 +45,7 @@ def features(x: Any, name: str = "features") -> NDArray[np.float32]:
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}: convert it to float32")
     if array.ndim != 2:
-        raise ValueError(
-            f"{name} must have shape (N, D), got {array.shape}: reshape it, for one sample to (1, D)"
-        )
+        raise ValueError(f"{name} must have shape (N, D), got {array.shape}: reshape it, for one sample to (1, D)")
     if array.shape[0] == 0:
         raise ValueError(f"{name} has 0 samples (shape {array.shape}): at least one row is needed")
     if array.shape[1] == 0:
@@ -177,6 +175,4 @@ def _converted(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[
             return np.require(array, dtype, ["C", "A"])
     except (MemoryError, ValueError) as error:
         size = math.prod(array.shape) * dtype.itemsize / 1e9
-        raise MemoryError(
-            f"{name} of shape {array.shape} needs {size:.1f} GB as {dtype}: give fewer rows"
-        ) from error
+        raise MemoryError(f"{name} of shape {array.shape} needs {size:.1f} GB as {dtype}: give fewer rows") from error

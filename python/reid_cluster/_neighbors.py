@@ -84,7 +84,5 @@ def knn(
     x = _inputs.features(features)
     k = _inputs.ints("k", k, low=1)
     q = None if queries is None else _inputs.features(queries, "queries")
-    indices, distances = _core.knn(
-        x, k, queries=q, n_jobs=_inputs.jobs(n_jobs), progress=_inputs.callback(progress)
-    )
+    indices, distances = _core.knn(x, k, queries=q, n_jobs=_inputs.jobs(n_jobs), progress=_inputs.callback(progress))
     return Neighbors(indices, distances)

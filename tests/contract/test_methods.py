@@ -41,7 +41,17 @@ def test_two_rounds_finish_and_leave_a_whole_run(name: str, tiny_settings: dict[
     }  # fmt: skip
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["round"] for row in rows] == [0, 1, 2]
-    assert {"loss", "n_clusters", "n_outliers", "seconds", "oracle_ari", "mAP", "rank1", "rank5", "rank10"} <= set(rows[2])
+    assert {
+        "loss",
+        "n_clusters",
+        "n_outliers",
+        "seconds",
+        "oracle_ari",
+        "mAP",
+        "rank1",
+        "rank5",
+        "rank10",
+    } <= set(rows[2])
     assert sum(row["selected"] for row in rows) == 1
     assert load_embedder(run / "model.safetensors").out_features > 0
 
@@ -71,7 +81,11 @@ def test_identities_are_never_seen(name: str, tiny_settings: dict[str, Any], tmp
             link.symlink_to(root)
         text = table.read_text().replace(str(root) + "/", "")
         (root / table.name).write_text(text)
-        values = {**tiny_settings, "data": str(root / table.name), "output": str(tmp_path / f"run-{scramble}")}
+        values = {
+            **tiny_settings,
+            "data": str(root / table.name),
+            "output": str(tmp_path / f"run-{scramble}"),
+        }
         try:
             run = train(from_mapping(METHODS[name].Config, values, "test"), quiet=True)
         finally:

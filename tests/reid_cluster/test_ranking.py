@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from reid_cluster import evaluate_features, evaluate_rank, knn
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -89,9 +90,7 @@ def test_equals_the_naive_loop(data):
     ap = data.draw(st.sampled_from(["step", "trapezoid"]))
     rng = np.random.default_rng(seed)
     d = (rng.integers(0, levels, (queries, gallery)) - 1).astype(np.float32)
-    ids = [rng.integers(-1, 4, n) for n in (queries, gallery)] + [
-        rng.integers(0, 3, n) for n in (queries, gallery)
-    ]
+    ids = [rng.integers(-1, 4, n) for n in (queries, gallery)] + [rng.integers(0, 3, n) for n in (queries, gallery)]
     wanted, inp, first = naive(d, *ids, ap)
     if np.isnan(wanted).all():
         with pytest.raises(ValueError, match="no query has a match"):
@@ -110,9 +109,7 @@ def sets(seed=0, queries=300, gallery=1300, dims=40):
     rng = np.random.default_rng(seed)
     g_pids, q_pids = rng.integers(-1, 60, gallery), rng.integers(0, 60, queries)
     centres = rng.normal(size=(61, dims))
-    q, g = (
-        (centres[p] + 2 * rng.normal(size=(len(p), dims))).astype(np.float32) for p in (q_pids, g_pids)
-    )
+    q, g = ((centres[p] + 2 * rng.normal(size=(len(p), dims))).astype(np.float32) for p in (q_pids, g_pids))
     return q, g, q_pids, g_pids, rng.integers(0, 4, queries), rng.integers(0, 4, gallery)
 
 

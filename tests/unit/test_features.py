@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from reid.data.pictures import Pictures
 from reid.features import extract
 from reid.models.embedder import Embedder, start_batch_norm
@@ -94,9 +95,7 @@ def test_flags_come_back_after_an_error(embedder: Embedder, pictures: Pictures) 
     assert all(m.training for m in embedder.modules())
 
 
-def test_the_bad_row_is_named(
-    embedder: Embedder, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_bad_row_is_named(embedder: Embedder, pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
     original = embedder.forward
 
     def broken(images: torch.Tensor) -> torch.Tensor:

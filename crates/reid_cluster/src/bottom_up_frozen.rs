@@ -19,9 +19,9 @@ use crate::union_find::UnionFind;
 use crate::{Context, Matrix, Result};
 
 const TILE: usize = 512;
-/// Edges a worker keeps at least before it thins them, 12 bytes each.
+/// Edges a worker gathers at least before it thins them, 12 bytes each.
 const BUFFER: usize = 1 << 16;
-/// Edges a worker keeps at most in the passes with groups.
+/// Edges all workers keep in the later passes with groups.
 const BUFFER_MAX: usize = 1 << 23;
 
 /// An edge between two points; compares as (weight, i, j), for weights are not negative.
@@ -53,6 +53,10 @@ pub(crate) fn merge(
     let mut done: Vec<Merge> = Vec::new();
     let mut after = None;
     let mut capacity = BUFFER.max(4 * wanted);
+    if forest.grouped() {
+        capacity *= 4; // some are refused
+    }
+    let largest = capacity.max(BUFFER_MAX / context.threads());
     while done.len() < wanted {
         let (edges, bound) = search.pass(&forest, clusters, wanted, after, capacity)?;
         for edge in edges {
@@ -68,7 +72,7 @@ pub(crate) fn merge(
         if bound.is_none() {
             break;
         }
-        (after, capacity) = (bound, (8 * capacity).min(BUFFER_MAX.max(capacity)));
+        (after, capacity) = (bound, largest.min(8 * capacity));
     }
     let next = done.get(m).map_or(f32::INFINITY, |merge| merge.weight);
     done.truncate(m);

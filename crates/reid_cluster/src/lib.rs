@@ -5,6 +5,9 @@
     allow(clippy::expect_used, clippy::unwrap_used, clippy::float_cmp)
 )]
 
+mod bottom_up;
+mod bottom_up_frozen;
+mod bottom_up_live;
 mod context;
 mod dbscan;
 mod error;
@@ -15,8 +18,10 @@ mod memory;
 mod neighbors;
 mod product;
 mod ranking;
+mod union_find;
 mod sparse;
 
+pub use bottom_up::{BottomUp, BottomUpParams, Distance, Linkage, Sizes, bottom_up};
 pub use context::Context;
 pub use dbscan::{Distances, dbscan};
 pub use error::{Error, Result};

@@ -3,6 +3,8 @@
 use pyo3::prelude::*;
 
 mod arrays;
+mod dbscan;
+mod jaccard;
 mod neighbors;
 mod ranking;
 mod released;
@@ -12,5 +14,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(neighbors::knn, module)?)?;
     module.add_function(wrap_pyfunction!(ranking::evaluate_rank, module)?)?;
     module.add_function(wrap_pyfunction!(ranking::evaluate_features, module)?)?;
+    module.add_function(wrap_pyfunction!(jaccard::jaccard, module)?)?;
+    module.add_function(wrap_pyfunction!(jaccard::jaccard_graph, module)?)?;
+    module.add_function(wrap_pyfunction!(dbscan::dbscan, module)?)?;
     Ok(())
 }

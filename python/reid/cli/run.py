@@ -20,13 +20,12 @@ class UsageError(ValueError):
     """The command line itself is wrong: exit code 2."""
 
 
-def parse(
-    kind: type[T], argv: Sequence[str], *, program: str, description: str, default: T | None = None
-) -> T:
+def parse(kind: type[T], argv: Sequence[str], *, program: str, description: str, default: T | None = None) -> T:
     """Fill the dataclass `kind` from flags. Misspelt flags end the program with a suggestion and exit code 2."""
     try:
-        filled = {} if default is None else {"default": default}
-        return tyro.cli(kind, args=list(argv), prog=program, description=description, **filled)
+        if default is None:
+            return tyro.cli(kind, args=list(argv), prog=program, description=description)
+        return tyro.cli(kind, args=list(argv), prog=program, description=description, default=default)
     except ValueError as error:  # a setting out of range, found by the dataclass
         raise UsageError(str(error)) from None
 

@@ -53,7 +53,7 @@ def _command(argv: list[str]) -> None:
         folder = Path(resume) if resume != LATEST else _latest(argv)
     default, method = _defaults(argv, folder)
     command = parse(
-        Command[type(default)],  # type: ignore[misc]  # the class is known at run time only
+        Command[type(default)],  # type: ignore[arg-type, misc]  # the class is known at run time only
         argv,
         program="reid-train",
         description=f"Train a network on unlabelled pictures. Methods: {', '.join(METHODS)}. "

@@ -10,9 +10,7 @@ import reid_cluster
 __all__ = ["describe_collapse", "distance_quantiles"]
 
 
-def describe_collapse(
-    labels: NDArray[np.int64], *, largest_share: float = 0.5, outlier_share: float = 0.95
-) -> str:
+def describe_collapse(labels: NDArray[np.int64], *, largest_share: float = 0.5, outlier_share: float = 0.95) -> str:
     """Say in a few words how a partition has collapsed; empty when it has not.
 
     Parameters

@@ -166,9 +166,7 @@ def visible_differences(person: NDArray[np.void], others: NDArray[np.void]) -> N
     return np.sum(traits, axis=0, dtype=np.int64)
 
 
-def draw_people(
-    seed: int, counts: tuple[int, ...], lookalikes: float
-) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+def draw_people(seed: int, counts: tuple[int, ...], lookalikes: float) -> tuple[NDArray[np.void], NDArray[np.int64]]:
     """Draw the identities of a set.
 
     Parameters
@@ -197,15 +195,11 @@ def draw_people(
         for i in range(count):
             rng = stream(seed, _PERSONS, part, i)
             # Systematic rather than by lot, so that the share holds in small sets too.
-            twin = i % 2 == 1 and np.floor((i // 2 + 1) * lookalikes + offset) > np.floor(
-                i // 2 * lookalikes + offset
-            )
+            twin = i % 2 == 1 and np.floor((i // 2 + 1) * lookalikes + offset) > np.floor(i // 2 * lookalikes + offset)
             while True:
                 people[k] = _lookalike(rng, people[k - 1]) if twin else draw_person(rng)
                 differences = visible_differences(people[k], people[:k])
-                original, others = (
-                    (differences[-1:], differences[:-1]) if twin else (differences[:0], differences)
-                )
+                original, others = (differences[-1:], differences[:-1]) if twin else (differences[:0], differences)
                 if (original == 1).all() and (others >= 2).all():
                     break
             twin_of[k] = k - 1 if twin else -1

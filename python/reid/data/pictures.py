@@ -50,9 +50,7 @@ class UnreadablePictures(ValueError):
         self.failures = failures
         listed = "; ".join(f"{printable(path)}: {reason}" for path, reason in failures[:5])
         more = f"; and {len(failures) - 5} more" if len(failures) > 5 else ""
-        super().__init__(
-            f"{len(failures)} of {total} pictures can't be read (repair or remove them): {listed}{more}"
-        )
+        super().__init__(f"{len(failures)} of {total} pictures can't be read (repair or remove them): {listed}{more}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,20 +70,11 @@ class Pictures:
 
     def __post_init__(self) -> None:
         if self.frames.dtype != torch.uint8 or self.frames.ndim != 4 or self.frames.shape[1] != 3:
-            raise TypeError(
-                f"frames are {self.frames.dtype} {tuple(self.frames.shape)}: must be uint8 (F, 3, H, W)"
-            )
+            raise TypeError(f"frames are {self.frames.dtype} {tuple(self.frames.shape)}: must be uint8 (F, 3, H, W)")
         first = np.asarray(self.first)
         total = len(self.frames)
-        if (
-            first.ndim != 1
-            or not len(first)
-            or (first[0], first[-1]) != (0, total)
-            or (np.diff(first) < 0).any()
-        ):
-            raise ValueError(
-                f"first must rise from 0 to {total}, the number of frames, one entry more than samples"
-            )
+        if first.ndim != 1 or not len(first) or (first[0], first[-1]) != (0, total) or (np.diff(first) < 0).any():
+            raise ValueError(f"first must rise from 0 to {total}, the number of frames, one entry more than samples")
 
     @classmethod
     def load(
@@ -197,9 +186,7 @@ def _decode(path: str | os.PathLike[str], height: int, width: int) -> NDArray[np
         file.seek(0)
         with Image.open(file, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
-                raise ValueError(
-                    f"{picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}: scale it down"
-                )
+                raise ValueError(f"{picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}: scale it down")
             picture.load()
             rgb = _to_rgb(picture)
             # Pillow turns TIFF files itself while loading and drops the tag, so the tag is read after that.
@@ -228,9 +215,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 def _grey_bytes(picture: Image.Image) -> NDArray[np.uint8]:
     values = np.asarray(picture)
     if values.size and (values.min() < 0 or values.max() > 65535):
-        raise ValueError(
-            f"32-bit grey values from {values.min()} to {values.max()} have no agreed range: save 16 bits"
-        )
+        raise ValueError(f"32-bit grey values from {values.min()} to {values.max()} have no agreed range: save 16 bits")
     return np.rint(values.astype(np.float32) / 257).astype(np.uint8)
 
 
@@ -279,9 +264,7 @@ def _decode_all(
     return tuple((paths[i], failures[i]) for i in sorted(failures))
 
 
-def _allocate(
-    shape: tuple[int, int, int, int], cache_dir: Path | None, limit: int | None
-) -> NDArray[np.uint8]:
+def _allocate(shape: tuple[int, int, int, int], cache_dir: Path | None, limit: int | None) -> NDArray[np.uint8]:
     size = int(np.prod(shape, dtype=object))
     if limit is None:
         limit = _free_memory() // 2
@@ -289,9 +272,7 @@ def _allocate(
         return np.empty(shape, dtype=np.uint8)
     need = f"{shape[0]} frames of {shape[2]} x {shape[3]} pixels need {_gb(size)}, {_gb(limit)} are allowed"
     if cache_dir is None:
-        raise MemoryError(
-            f"{need}: give cache_dir, a folder for a scratch file, or a smaller height and width"
-        )
+        raise MemoryError(f"{need}: give cache_dir, a folder for a scratch file, or a smaller height and width")
     cache_dir = Path(cache_dir)
     cache_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=cache_dir) as file:

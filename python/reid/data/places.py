@@ -19,10 +19,7 @@ _RGB = ("f4", (3,))
 CAMERA = np.dtype(
     [
         *((name, *_RGB) for name in ("gain", "wall", "wall2", "floor")),
-        *(
-            (name, "f4")
-            for name in ("gamma", "saturation", "offset", "blur", "noise", "side_light", "yaw", "tilt")
-        ),
+        *((name, "f4") for name in ("gamma", "saturation", "offset", "blur", "noise", "side_light", "yaw", "tilt")),
         *((name, "f4") for name in ("horizon", "contrast")),
         ("texture", "i1"),
     ]
@@ -162,9 +159,7 @@ def draw_background(cameras: NDArray[np.void], scenes: NDArray[np.void], height:
         if on.size:
             texture[on] = _wall(kind, u[on], v)
     depth = np.maximum(v - horizon, 0) / (1 - horizon)  # (B, H, 1), 0 at the horizon
-    across = (
-        x / (0.35 + depth) + 2.5 * scenes["shift"][:, None, None]
-    )  # towards a vanishing point in the middle
+    across = x / (0.35 + depth) + 2.5 * scenes["shift"][:, None, None]  # towards a vanishing point in the middle
     tiles = np.sin(11 * across) * np.sin(6 / (0.3 + depth))
     contrast = cameras["contrast"][:, None, None]
     ground = (1 - 0.3 * contrast * np.clip(0.5 + 2 * tiles, 0, 1)) * (0.9 + 0.15 * depth)
@@ -210,9 +205,7 @@ def draw_occluders(canvas: Array, scenes: NDArray[np.void]) -> None:
             canvas[channel, on] = target + alpha * (tint * tone - target)
 
 
-def expose(
-    canvas: Array, cameras: NDArray[np.void], scenes: NDArray[np.void], noise: Array
-) -> NDArray[np.uint8]:
+def expose(canvas: Array, cameras: NDArray[np.void], scenes: NDArray[np.void], noise: Array) -> NDArray[np.uint8]:
     """What the camera makes of a picture: light, saturation, gain, gamma, haze, resolution, blur, noise.
 
     Parameters
@@ -236,8 +229,7 @@ def expose(
     offset, blur, sd = (cameras[name][:, None, None] for name in ("offset", "blur", "noise"))
     coarse = 1 + cameras["blur"][:, None]
     down, right = (
-        np.minimum((np.floor(np.arange(n) / coarse) + 0.5) * coarse, n - 1).astype(np.intp)
-        for n in (height, width)
+        np.minimum((np.floor(np.arange(n) / coarse) + 0.5) * coarse, n - 1).astype(np.intp) for n in (height, width)
     )  # (B, H), (B, W): the nearest sample of a sensor with fewer pixels
     crop = np.arange(len(cameras))[:, None, None]
     reach = max(1, round(height / 64))

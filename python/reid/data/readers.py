@@ -81,9 +81,7 @@ def read_folder(path: str | os.PathLike[str]) -> Dataset:
     root = Path(path)
     paths, others = _pictures(root, recursive=True)
     if not paths:
-        raise ValueError(
-            f"{printable(root)}: no pictures ({', '.join(SUFFIXES)}) in it or below, {_named(others)}"
-        )
+        raise ValueError(f"{printable(root)}: no pictures ({', '.join(SUFFIXES)}) in it or below, {_named(others)}")
     notes = [f"A folder of {len(paths)} pictures; no identities, no cameras."]
     if others:
         notes.append(f"Left out: {_named(others)}.")
@@ -129,9 +127,7 @@ def read_market1501(path: str | os.PathLike[str]) -> Dataset:
     query = gallery = None
     if query_folder.is_dir():
         if not gallery_folder.is_dir():
-            raise FileNotFoundError(
-                f"{printable(gallery_folder)} is missing though query is there: add the folder"
-            )
+            raise FileNotFoundError(f"{printable(gallery_folder)} is missing though query is there: add the folder")
         query, gallery = _market_split(query_folder), _market_split(gallery_folder)
         notes.append(f"Query: {query.describe()}. Gallery: {gallery.describe()}.")
         for pid, kind in ((-1, "junk (pid -1), which the metric leaves out"), (0, "distractors (pid 0)")):
@@ -182,9 +178,7 @@ def _pictures(folder: Path, *, recursive: bool) -> tuple[list[str], list[str]]:
 
 def _check_inside(path: str, real: str, root: str) -> None:
     if os.path.commonpath([real, root]) != root:
-        raise ValueError(
-            f"{printable(path)} is a link that leads out of {printable(root)}: copy what it points to"
-        )
+        raise ValueError(f"{printable(path)} is a link that leads out of {printable(root)}: copy what it points to")
 
 
 def _market_split(folder: Path) -> Samples:

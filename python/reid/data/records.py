@@ -87,9 +87,7 @@ class Samples:
     def __post_init__(self) -> None:
         n = len(self.frames)
         if any(isinstance(row, str) for row in self.frames):
-            raise TypeError(
-                "frames: a row is a string: give a tuple of paths for each row, or use Samples.from_paths"
-            )
+            raise TypeError("frames: a row is a string: give a tuple of paths for each row, or use Samples.from_paths")
         object.__setattr__(self, "frames", tuple(tuple(row) for row in self.frames))
         if not len(self.clock):
             object.__setattr__(self, "clock", np.full(n, -1))
@@ -106,9 +104,7 @@ class Samples:
         late = np.flatnonzero(self.end < self.start)
         if len(late):
             i = late[0]
-            raise ValueError(
-                f"end[{i}]={self.end[i]} lies before start[{i}]={self.start[i]}: swap them or give NaN"
-            )
+            raise ValueError(f"end[{i}]={self.end[i]} lies before start[{i}]={self.start[i]}: swap them or give NaN")
 
     @classmethod
     def from_paths(
@@ -170,9 +166,7 @@ class Samples:
         """Return the rows at `index` (int positions, or bool (N,)), in that order."""
         rows = np.asarray(index)
         if rows.dtype == bool and rows.shape != (len(self),):
-            raise ValueError(
-                f"index has shape {rows.shape}: a mask needs one value for each of the {len(self)} rows"
-            )
+            raise ValueError(f"index has shape {rows.shape}: a mask needs one value for each of the {len(self)} rows")
         if rows.dtype != bool and rows.size == 0:
             rows = rows.astype(np.int64)
         rows = np.arange(len(self))[rows]
@@ -212,9 +206,7 @@ class Samples:
                     )
         frames, start, end = [], [], []
         for group in groups:
-            order = sorted(
-                group, key=lambda i: (np.isnan(self.start[i]), np.nan_to_num(self.start[i]), self.frames[i])
-            )
+            order = sorted(group, key=lambda i: (np.isnan(self.start[i]), np.nan_to_num(self.start[i]), self.frames[i]))
             frames.append(tuple(path for i in order for path in self.frames[i]))
             start.append(np.fmin.reduce(self.start[group]))
             end.append(np.fmax.reduce(self.end[group]))

@@ -35,9 +35,7 @@ class Shuffled:
     def __init__(self, positions: Int, batch_size: int, rng: np.random.Generator) -> None:
         self.positions = np.array(positions, dtype=np.int64)
         if self.positions.ndim != 1 or not len(self.positions):
-            raise ValueError(
-                f"positions has shape {self.positions.shape}: at least one row is needed to draw from"
-            )
+            raise ValueError(f"positions has shape {self.positions.shape}: at least one row is needed to draw from")
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: must be at least 1")
         self.batch_size = int(batch_size)

@@ -83,9 +83,7 @@ class SyntheticConfig:
             if name != "level" and value < least.get(name, 1):
                 raise ValueError(f"{name}={value}: must be at least {least.get(name, 1)}")
         if self.cameras_per_person > self.cameras:
-            raise ValueError(
-                f"cameras_per_person={self.cameras_per_person}: must be at most cameras={self.cameras}"
-            )
+            raise ValueError(f"cameras_per_person={self.cameras_per_person}: must be at most cameras={self.cameras}")
         if self.frames * self.passes < 2:
             raise ValueError("frames=1 with passes=1 leaves no crop for the gallery: raise one of them to 2")
 
@@ -124,9 +122,7 @@ class SyntheticSet:
     twin_of: NDArray[np.int64]
 
 
-_CAMERAS, _ROUTE, _PASS, _NOISE = range(
-    2, 6
-)  # first numbers of the streams' keys; reid.data.people has 0 and 1
+_CAMERAS, _ROUTE, _PASS, _NOISE = range(2, 6)  # first numbers of the streams' keys; reid.data.people has 0 and 1
 
 
 def _cameras(config: SyntheticConfig) -> NDArray[np.void]:
@@ -150,9 +146,7 @@ class _Pass:
     noise: np.random.Generator
 
 
-def _walk(
-    rng: np.random.Generator, camera: NDArray[np.void], n: int, strength: places.Strength
-) -> NDArray[np.void]:
+def _walk(rng: np.random.Generator, camera: NDArray[np.void], n: int, strength: places.Strength) -> NDArray[np.void]:
     """The n views of somebody who crosses the picture; crops are cut out inexactly."""
     box = strength.box
     near = np.clip(rng.normal(size=(4, n)), -2.2, 2.2)

@@ -67,9 +67,7 @@ def read_table(path: str | os.PathLike[str]) -> Dataset:
     query, gallery = (splits[name] if len(splits[name]) else None for name in ("query", "gallery"))
     if (query is None) != (gallery is None):
         missing = "query" if query is None else "gallery"
-        raise ValueError(
-            f"{printable(table)}: no line has split {missing}: give query and gallery, or neither"
-        )
+        raise ValueError(f"{printable(table)}: no line has split {missing}: give query and gallery, or neither")
     notes.insert(0, f"A table, train: {train.describe()}.")
     if query is not None and gallery is not None:
         notes.insert(1, f"Query: {query.describe()}. Gallery: {gallery.describe()}.")
@@ -126,9 +124,7 @@ def _cells(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise ValueError(f"{printable(table)}: no column path; {known}")
     for number, cells in rows[1:]:
         if len(cells) != len(columns):
-            raise ValueError(
-                f"{printable(table)} line {number}: {len(cells)} cells, the header has {len(columns)}"
-            )
+            raise ValueError(f"{printable(table)} line {number}: {len(cells)} cells, the header has {len(columns)}")
     return columns, rows[1:]
 
 
@@ -169,9 +165,7 @@ def _seconds(where: str, name: str, cell: str) -> float:
     cell = cell.strip()
     if not cell:
         return float("nan")
-    if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", cell, re.ASCII) or not np.isfinite(
-        float(cell)
-    ):
+    if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", cell, re.ASCII) or not np.isfinite(float(cell)):
         raise ValueError(f"{where}: {name} {cell[:40]!r}: must be seconds, such as 12.5, or empty if unknown")
     return float(cell)
 
@@ -196,8 +190,7 @@ def _check_files(table: Path, root: Path, lines: list[_Line]) -> None:
             raise ValueError(f"{where} is not a regular file: name a picture")
     if absent:
         raise FileNotFoundError(
-            f"{printable(table)}: {len(absent)} of {len(lines)} files are not in {printable(root)}: "
-            f"{shortlist(absent)}"
+            f"{printable(table)}: {len(absent)} of {len(lines)} files are not in {printable(root)}: {shortlist(absent)}"
         )
 
 
@@ -214,9 +207,7 @@ def _check_doubles(table: Path, lines: list[_Line]) -> list[str]:
         where = f"{printable(table)} lines {other.number} and {line.number}: {printable(line.path)!r}"
         for name in ("pid", "camid", "tracklet", "clock"):
             if getattr(other, name) != getattr(line, name):
-                raise ValueError(
-                    f"{where} has {name} {getattr(other, name)} and {getattr(line, name)}: keep one"
-                )
+                raise ValueError(f"{where} has {name} {getattr(other, name)} and {getattr(line, name)}: keep one")
         if len(others) > 2 or {other.split, line.split} != {"query", "gallery"}:
             raise ValueError(f"{where} stands in {other.split} and in {line.split}: keep one")
         shared += 1

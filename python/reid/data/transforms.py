@@ -105,12 +105,8 @@ class Augment:
     def __post_init__(self) -> None:
         for name, upper in (("area", 1.0), ("ratio", math.inf), ("erase_area", 1.0)):
             span = getattr(self, name)
-            if span is not None and not (
-                len(span) == 2 and 0 < span[0] <= span[1] <= upper and span[1] < math.inf
-            ):
-                raise ValueError(
-                    f"{name}={span}: must be (low, high) with 0 < low <= high" + " <= 1" * (upper == 1)
-                )
+            if span is not None and not (len(span) == 2 and 0 < span[0] <= span[1] <= upper and span[1] < math.inf):
+                raise ValueError(f"{name}={span}: must be (low, high) with 0 < low <= high" + " <= 1" * (upper == 1))
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, float | int):
@@ -172,9 +168,7 @@ class Augment:
         grid = functional.affine_grid(
             torch.from_numpy(theta).to(pixels.device), list(pixels.shape), align_corners=False
         )
-        return functional.grid_sample(
-            pixels, grid, mode="bilinear", padding_mode="border", align_corners=False
-        )
+        return functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
     def _colour(self, pixels: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         b = len(pixels)
@@ -246,7 +240,5 @@ def _standardise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[floa
         raise ValueError(
             f"mean={tuple(mean)}, std={tuple(std)}: give three means and three standard deviations above 0"
         )
-    center, scale = (
-        torch.tensor(v, dtype=torch.float32, device=pixels.device).view(1, 3, 1, 1) for v in (mean, std)
-    )
+    center, scale = (torch.tensor(v, dtype=torch.float32, device=pixels.device).view(1, 3, 1, 1) for v in (mean, std))
     return pixels.sub_(center).div_(scale)

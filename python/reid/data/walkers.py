@@ -27,10 +27,7 @@ _RGB = ("f4", (3,))
 PERSON = np.dtype(
     [
         *((name, "f4") for name in ("height", "width", "legs", "head", "swing")),
-        *(
-            (name, *_RGB)
-            for name in ("skin", "hair", "upper", "second", "lower", "shoes", "bag_color", "hat_color")
-        ),
+        *((name, *_RGB) for name in ("skin", "hair", "upper", "second", "lower", "shoes", "bag_color", "hat_color")),
         *((name, "i1") for name in ("pattern", "n_stripes", "bottoms", "bag", "bag_side", "hat")),
         *((name, "?") for name in ("long_hair", "long_sleeves", "leg_stripe")),
     ]
@@ -220,9 +217,7 @@ def _leg(f: _Painter, p: NDArray[np.void], side: Array, phase: Array, hip: Array
     )
     striped = p["leg_stripe"] & ~bare & (side * f.sin < 0.35)
     outer = side * 0.028 * width * f.cos
-    white = (
-        np.where(p["lower"].sum(axis=1, keepdims=True) < 1.5, 0.95, 0.08).astype(np.float32).repeat(3, axis=1)
-    )
+    white = np.where(p["lower"].sum(axis=1, keepdims=True) < 1.5, 0.95, 0.08).astype(np.float32).repeat(3, axis=1)
     f.limb((hip_x + outer, hip + 0.03), (knee_x + outer, knee), (0.009, 0.009), white, striped)
     f.limb((knee_x + outer, knee), (ankle_x + outer, foot - 0.03), (0.009, 0.008), white, striped)
 
@@ -305,9 +300,7 @@ def _shadow(f: _Painter) -> None:
     """A soft dark patch on the floor."""
     rows = f.rows(0.94, 1.0, None)
     x, y = f.grid(rows, None)
-    f.canvas[:, :, rows] *= 1 - 0.45 * np.clip(
-        1.2 - np.sqrt((x / 0.1) ** 2 + ((y - 0.97) / 0.022) ** 2), 0, 1
-    )
+    f.canvas[:, :, rows] *= 1 - 0.45 * np.clip(1.2 - np.sqrt((x / 0.1) ** 2 + ((y - 0.97) / 0.022) ** 2), 0, 1)
 
 
 def draw_figures(canvas: Array, people: NDArray[np.void], views: NDArray[np.void]) -> None:

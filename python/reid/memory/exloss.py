@@ -50,9 +50,7 @@ class ExLossMemory(nn.Module):
         self.register_buffer("memory", torch.zeros(n_classes, n_features))  # (C, E)
 
     @classmethod
-    def from_means(
-        cls, embeddings: Tensor, labels: Tensor, *, t: float = 10.0, mix: float = 0.5
-    ) -> ExLossMemory:
+    def from_means(cls, embeddings: Tensor, labels: Tensor, *, t: float = 10.0, mix: float = 0.5) -> ExLossMemory:
         """Make a memory whose row c is the unit-length mean of the embeddings with label c.
 
         Parameters
@@ -136,9 +134,7 @@ class ExLossMemory(nn.Module):
         if x.ndim != 2 or x.shape[1] != n_features:
             raise ValueError(f"x has shape {tuple(x.shape)}: must be (B, {n_features})")
         if targets.shape != x.shape[:1]:
-            raise ValueError(
-                f"targets has shape {tuple(targets.shape)}: must be ({len(x)},), one class a row of x"
-            )
+            raise ValueError(f"targets has shape {tuple(targets.shape)}: must be ({len(x)},), one class a row of x")
         if len(targets) and (int(targets.min()) < 0 or int(targets.max()) >= n_classes):
             bad = targets[(targets < 0) | (targets >= n_classes)][0]
             raise ValueError(f"targets holds {int(bad)}: classes must lie in 0..{n_classes - 1}")
@@ -175,9 +171,7 @@ def class_means(features: Tensor, labels: Tensor) -> Tensor:
         raise ValueError(f"labels holds {int(labels.min())}: leave out samples without a class")
     counts = torch.bincount(labels)  # (C,)
     if bool((counts == 0).any()):
-        raise ValueError(
-            f"labels: class {int((counts == 0).nonzero()[0])} has no sample; number the classes from 0"
-        )
+        raise ValueError(f"labels: class {int((counts == 0).nonzero()[0])} has no sample; number the classes from 0")
     sums = torch.zeros(len(counts), features.shape[1], dtype=torch.float64, device=features.device)
     sums.index_add_(0, labels, features.double())
     return sums / counts[:, None]

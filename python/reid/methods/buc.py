@@ -44,13 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["Buc", "BucConfig"]
 
 
-_COLOR = {
-    "ratio": None, "shift": 0.08, "gain": 0.35, "channel_gain": 0.35, "saturation": 0.5, "gamma": 0.5,
-    "blur": 0.3, "noise": 0.03, "erase": 0.3,
-}  # fmt: skip
-"""Augmentation `color`: without colour changes a network tells cameras apart before it tells people apart."""
-
-
 @dataclass(frozen=True)
 class BucConfig(TrainConfig):
     """Settings of BUC. The values in brackets are the paper's (preset `buc-market`)."""
@@ -138,9 +131,9 @@ class Buc:
         if config.center_cameras and (samples.camid < 0).all():
             raise ValueError("center_cameras=True: needs camera ids; these data have none")
         device = next(network.parameters()).device
-        self.head = EmbeddingHead(
-            network.out_features, config.embedding_dim, config.dropout, seed=config.seed
-        ).to(device)
+        self.head = EmbeddingHead(network.out_features, config.embedding_dim, config.dropout, seed=config.seed).to(
+            device
+        )
         self.labels: NDArray[np.int64] = np.arange(n, dtype=np.int64)
 
     @property
@@ -185,7 +178,10 @@ class Buc:
         lr_first = c.lr_first or (2e-3 if c.weights == "none" else 3.5e-4)
         base = lr_first if r == 1 else (c.lr or lr_first / 2)
         groups = [
-            {"params": [p for p in self.network.parameters() if p.requires_grad], "scale": c.backbone_lr_scale},
+            {
+                "params": [p for p in self.network.parameters() if p.requires_grad],
+                "scale": c.backbone_lr_scale,
+            },
             {"params": list(self.head.parameters()), "scale": 1.0},
         ]
         optimizer: torch.optim.Optimizer
@@ -194,6 +190,11 @@ class Buc:
         else:
             optimizer = torch.optim.Adam(groups, lr=base, weight_decay=5e-4)
 
+        # Without changes of colour a network learns to tell cameras apart before it tells people apart.
+        color = Augment(
+            ratio=None, shift=0.08, gain=0.35, channel_gain=0.35, saturation=0.5, gamma=0.5, blur=0.3, noise=0.03,
+            erase=0.3,
+        )  # fmt: skip
         # An epoch sees every frame once when single frames are drawn, every tracklet once when several are.
         repeats = self.samples.n_frames if c.frames == 1 else np.ones(len(self.samples), dtype=np.int64)
         positions = np.repeat(np.arange(len(self.samples)), repeats)
@@ -205,7 +206,7 @@ class Buc:
             steps=epochs * len(batches),
             optimizer=optimizer,
             lr=lambda step: base * (0.1 if step >= decay_at else 1.0),
-            augment=Augment() if c.augmentation == "paper" else Augment(**_COLOR),
+            augment=Augment() if c.augmentation == "paper" else color,
             frames=c.frames,
         )
 
@@ -275,4 +276,3 @@ class Buc:
             return self.labels, (f"{measured}; the clusters of the round before are kept",), ""
         remedy = "use a larger size_penalty, average linkage, or fewer rounds"
         return self.labels, (f"{measured}; {remedy}",), f"{collapse} ({remedy})"
-

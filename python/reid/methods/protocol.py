@@ -26,11 +26,12 @@ from reid.config import TrainConfig
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from reid.data.records import Samples
     from reid.data.transforms import Augment
     from reid.models.embedder import Embedder
+    from reid.models.neck import EmbeddingHead
 
 __all__ = ["Assignment", "Batch", "Extract", "Method", "RoundPlan", "StepOutput"]
 
@@ -97,7 +98,7 @@ class Extract(Protocol):
     """Features of all training samples in order, eval mode; costs a pass over the pictures only when called."""
 
     def __call__(
-        self, network: Embedder, *, head: nn.Module | None = None, normalize: bool = True
+        self, network: Embedder, *, head: EmbeddingHead | None = None, normalize: bool = True
     ) -> NDArray[np.float32]:
         """(N, D) pooled features of `network`, or (N, E) embeddings of `head` on top of them."""
         ...

@@ -68,9 +68,7 @@ def parse_backbone(name: str) -> tuple[str, float]:
     except ValueError:
         width = 0.0
     if not 0.0 < width <= 10.0:
-        raise ValueError(
-            f"backbone={name!r}: the width must be a number above 0 and at most 10, as in '{family}:0.5'"
-        )
+        raise ValueError(f"backbone={name!r}: the width must be a number above 0 and at most 10, as in '{family}:0.5'")
     return family, width
 
 

@@ -116,9 +116,7 @@ class Embedder(nn.Module):
             Pooled features; of several frames the mean, taken after pooling.
         """
         if images.ndim not in (4, 5) or images.shape[-3] != 3:
-            raise ValueError(
-                f"images have shape {tuple(images.shape)}: must be (B, 3, H, W) or (B, T, 3, H, W)"
-            )
+            raise ValueError(f"images have shape {tuple(images.shape)}: must be (B, 3, H, W) or (B, T, 3, H, W)")
         pooled: Tensor = self.pooling(self.backbone(images.reshape(-1, *images.shape[-3:])))  # (B * T, D)
         return pooled if images.ndim == 4 else pooled.unflatten(0, images.shape[:2]).mean(dim=1)
 
@@ -202,9 +200,7 @@ def read_spec(path: str | Path) -> EmbedderSpec | None:
             raise ValueError(f"{wrong[0]}={fields[wrong[0]]!r}")
         return EmbedderSpec(**fields)
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{path}: its embedder specification is damaged ({error}); save the model again"
-        ) from error
+        raise ValueError(f"{path}: its embedder specification is damaged ({error}); save the model again") from error
 
 
 def load_embedder(path: str | Path) -> Embedder:
@@ -235,9 +231,7 @@ def load_embedder(path: str | Path) -> Embedder:
         embedder.load_state_dict(load(Path(path).read_bytes()))
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{path}: does not fit its own specification ({reason}); save the model again"
-        ) from error
+        raise ValueError(f"{path}: does not fit its own specification ({reason}); save the model again") from error
     return embedder.eval()
 
 
@@ -245,9 +239,7 @@ def load_embedder(path: str | Path) -> Embedder:
 def evaluation_mode(*modules: nn.Module | None) -> Iterator[None]:
     """Put modules (None is passed over) in evaluation mode inside the block; each layer's flag is restored
     after it."""
-    flags = [
-        (layer, layer.training) for module in modules if module is not None for layer in module.modules()
-    ]
+    flags = [(layer, layer.training) for module in modules if module is not None for layer in module.modules()]
     try:
         for layer, _ in flags:
             layer.training = False
@@ -307,6 +299,4 @@ def start_batch_norm(embedder: Embedder, pictures: Tensor, batch_size: int = 256
                 layer.momentum = momenta[name]
     for name, layer in layers.items():
         if not all(bool(torch.isfinite(statistic).all()) for statistic in layer.buffers()):
-            raise ValueError(
-                f"batch norm {name}: statistics are not finite; look at the pictures and the weights"
-            )
+            raise ValueError(f"batch norm {name}: statistics are not finite; look at the pictures and the weights")

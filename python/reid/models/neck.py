@@ -30,9 +30,7 @@ class EmbeddingHead(nn.Module):
     Lin et al.: A bottom-up clustering approach to unsupervised person re-identification, AAAI 2019.
     """
 
-    def __init__(
-        self, in_features: int, embedding_dim: int = 2048, dropout: float = 0.5, *, seed: int = 0
-    ) -> None:
+    def __init__(self, in_features: int, embedding_dim: int = 2048, dropout: float = 0.5, *, seed: int = 0) -> None:
         super().__init__()
         if in_features < 1 or embedding_dim < 1:
             raise ValueError(f"in_features={in_features}, embedding_dim={embedding_dim}: must be at least 1")

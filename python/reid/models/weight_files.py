@@ -54,9 +54,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder; give the weight file in it")
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such file; give a .pth, .pt or .safetensors file, or none, imagenet, pip"
-        )
+        raise FileNotFoundError(f"{path}: no such file; give a .pth, .pt or .safetensors file, or none, imagenet, pip")
     with open(path, "rb") as file:
         start = file.read(64)
     if not start:
@@ -77,9 +75,7 @@ def _read_safetensors(path: Path) -> Any:
         # Not load_file: it maps the file, and overwriting that in place would kill the process (bus error).
         return load(path.read_bytes())
     except SafetensorError as error:
-        raise ValueError(
-            f"{path}: is no safetensors file, or damaged ({error}); copy or download it again"
-        ) from error
+        raise ValueError(f"{path}: is no safetensors file, or damaged ({error}); copy or download it again") from error
 
 
 def _read_pickle(path: Path, start: bytes) -> Any:
@@ -95,16 +91,12 @@ def _read_pickle(path: Path, start: bytes) -> Any:
                 f"{path}: is a pickle that holds more than tensors and would run code, so it was not loaded; "
                 "where it was made, write the tensors alone: torch.save(model.state_dict(), path)"
             ) from error
-        raise ValueError(
-            f"{path}: is no file of torch.save, or damaged; copy or download it again"
-        ) from error
+        raise ValueError(f"{path}: is no file of torch.save, or damaged; copy or download it again") from error
     except OSError:
         raise
     except Exception as error:  # torch.load fails in many ways on damaged bytes
         if "TorchScript" in str(error):
-            raise ValueError(
-                f"{path}: is a TorchScript archive; save the model's state_dict() instead"
-            ) from error
+            raise ValueError(f"{path}: is a TorchScript archive; save the model's state_dict() instead") from error
         raise ValueError(
             f"{path}: is no file of torch.save, or damaged ({type(error).__name__}); copy it again"
         ) from error
@@ -117,14 +109,8 @@ def _flatten(content: Any, path: Path) -> dict[str, Tensor]:
             content = content[key]
             break
     if not isinstance(content, dict) or not content:
-        raise ValueError(
-            f"{path}: holds {_describe(content)}; a dictionary of tensors (state_dict) is needed"
-        )
-    other = [
-        str(name)
-        for name, value in content.items()
-        if not (isinstance(name, str) and isinstance(value, Tensor))
-    ]
+        raise ValueError(f"{path}: holds {_describe(content)}; a dictionary of tensors (state_dict) is needed")
+    other = [str(name) for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if other:
         raise ValueError(
             f"{path}: holds entries that are no tensors ({', '.join(other[:5])}); save the state_dict alone"

@@ -126,9 +126,7 @@ def resolve_weights(spec: str, backbone: str = "auto", pixels: str = "auto") -> 
         if not path.exists() and path.suffix == "" and len(path.parts) == 1:
             near = difflib.get_close_matches(spec, ("none", "imagenet", "pip"), n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise FileNotFoundError(
-                f"weights={spec!r}: {hint}give none, imagenet, pip, or the path of a file"
-            )
+            raise FileNotFoundError(f"weights={spec!r}: {hint}give none, imagenet, pip, or the path of a file")
     return _from_file(path, backbone, pixels, trusted=spec in ("imagenet", "pip"))
 
 
@@ -159,9 +157,7 @@ def apply_weights(backbone: nn.Module, state: dict[str, Tensor], source: str = "
     kept = {name: tensor for name, tensor in state.items() if not name.startswith(HEADS)}
     problems = _differences(kept, backbone.state_dict())
     if problems:
-        raise ValueError(
-            f"{source} does not fit the backbone: {problems}; choose the backbone the file was made for"
-        )
+        raise ValueError(f"{source} does not fit the backbone: {problems}; choose the backbone the file was made for")
     backbone.load_state_dict(kept, strict=False)
     return f"classifier ignored: {_first_five(ignored)}" if ignored else ""
 
@@ -174,15 +170,11 @@ def _from_file(path: Path, backbone: str, pixels: str, *, trusted: bool) -> Load
     if spec is not None:
         name = spec.backbone if backbone == "auto" else backbone
         state = {
-            key.removeprefix("backbone."): tensor
-            for key, tensor in state.items()
-            if not key.startswith("pooling.")
+            key.removeprefix("backbone."): tensor for key, tensor in state.items() if not key.startswith("pooling.")
         }
         known = [kind for kind, values in PIXEL_STATS.items() if values == (spec.mean, spec.std)]
         if pixels == "auto" and not known:
-            raise ValueError(
-                f"{path}: made for mean {spec.mean}, std {spec.std}; give pixels (imagenet or half)"
-            )
+            raise ValueError(f"{path}: made for mean {spec.mean}, std {spec.std}; give pixels (imagenet or half)")
         kind = _kind(pixels, known[0] if known else "imagenet")
         notes.append(f"saved embedder with backbone {spec.backbone}; its pooling is not taken over")
     else:
@@ -200,9 +192,7 @@ def _from_file(path: Path, backbone: str, pixels: str, *, trusted: bool) -> Load
         notes.append("tensors named in torchvision's order")
     problems = _differences(state, shapes)
     if problems:
-        raise ValueError(
-            f"{path} does not fit backbone {name}: {problems}; use backbone=auto or another file"
-        )
+        raise ValueError(f"{path} does not fit backbone {name}: {problems}; use backbone=auto or another file")
     chosen = f"pixels {kind}"
     if pixels == "auto" and spec is None and kind == "imagenet" and not trusted:
         chosen += " (assumed; networks from Keras or TensorFlow need pixels=half)"
@@ -258,11 +248,7 @@ def _in_order(state: dict[str, Tensor], shapes: dict[str, Tensor]) -> dict[str, 
     """
     have = [name for name in state if not name.endswith(COUNTER)]
     want = [name for name in shapes if not name.endswith(COUNTER)]
-    if (
-        have == want
-        or len(have) != len(want)
-        or not all(name.startswith("features.") for name in have + want)
-    ):
+    if have == want or len(have) != len(want) or not all(name.startswith("features.") for name in have + want):
         return None
     for old, new in zip(have, want, strict=True):
         if old.rpartition(".")[2] != new.rpartition(".")[2] or state[old].shape != shapes[new].shape:
@@ -273,9 +259,7 @@ def _in_order(state: dict[str, Tensor], shapes: dict[str, Tensor]) -> dict[str, 
 def _torchvision_file(backbone: str) -> Path:
     """torchvision's file in torch.hub's cache, fetched when it is not there."""
     if backbone not in TORCHVISION:
-        raise ValueError(
-            f"weights='imagenet' has no file for backbone={backbone!r}: use {', '.join(TORCHVISION)}"
-        )
+        raise ValueError(f"weights='imagenet' has no file for backbone={backbone!r}: use {', '.join(TORCHVISION)}")
     url = TORCHVISION[backbone].url
     target = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if not target.is_file():
@@ -284,9 +268,7 @@ def _torchvision_file(backbone: str) -> Path:
         digest = re.search(r"-([0-9a-f]{8,})\.", target.name)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(
-                url, str(target), digest.group(1) if digest else None, progress=False
-            )
+            torch.hub.download_url_to_file(url, str(target), digest.group(1) if digest else None, progress=False)
         except (OSError, RuntimeError, HTTPException) as error:
             raise OSError(
                 f"could not fetch {url} ({error}): put the file at {target} by hand, or use --weights pip "
@@ -301,12 +283,8 @@ def _pip_file() -> Path:
     try:
         files = metadata.files(PIP_DISTRIBUTION)
     except metadata.PackageNotFoundError as error:
-        raise FileNotFoundError(
-            f"weights='pip' needs the distribution {PIP_DISTRIBUTION}: {remedy}"
-        ) from error
+        raise FileNotFoundError(f"weights='pip' needs the distribution {PIP_DISTRIBUTION}: {remedy}") from error
     for file in files or ():
         if file.name == PIP_FILE and Path(str(file.locate())).is_file():
             return Path(str(file.locate()))
-    raise FileNotFoundError(
-        f"the installed {PIP_DISTRIBUTION} has no file {PIP_FILE}: {remedy} --force-reinstall"
-    )
+    raise FileNotFoundError(f"the installed {PIP_DISTRIBUTION} has no file {PIP_FILE}: {remedy} --force-reinstall")

@@ -93,9 +93,7 @@ def line_chart(
         parts.append(tag("line", x1=here, x2=here, y1=_TOP, y2=_HEIGHT - _BOTTOM, class_="marked"))
     for k, s in enumerate(series):
         corners = [at(x, y) for x, y in s.points]
-        parts.append(
-            tag("polyline", points=" ".join(f"{x:g},{y:g}" for x, y in corners), class_=f"curve s{k}")
-        )
+        parts.append(tag("polyline", points=" ".join(f"{x:g},{y:g}" for x, y in corners), class_=f"curve s{k}"))
         if len(corners) <= _MANY_POINTS:
             for (cx, cy), (x, y) in zip(corners, s.points, strict=True):
                 hint = tag("title", f"{s.name}, round {x}: {y:.4g}{unit}")

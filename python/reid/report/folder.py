@@ -116,9 +116,7 @@ def read(run: Path) -> RunFolder:
     if not run.is_dir():
         raise ValueError(f"run={printable(run)}: no such folder; give the folder that reid-train wrote")
     members = _members(run / "labels.csv")
-    sizes = (
-        {label: len(rows) for label, rows in members.items()} if members else _stored_sizes(run / "labels")
-    )
+    sizes = {label: len(rows) for label, rows in members.items()} if members else _stored_sizes(run / "labels")
     return RunFolder(
         _settings(run / "config.toml"),
         _facts(run / "run.json"),
@@ -147,9 +145,7 @@ def _rounds(path: Path) -> list[Round]:
             ) from None
         found[number] = Round(number, values)  # a resumed run may log a round again: the later line holds
     if not found:
-        raise ValueError(
-            f"{printable(path)}: no rounds in it, nothing to report; run reid-train for one or more"
-        )
+        raise ValueError(f"{printable(path)}: no rounds in it, nothing to report; run reid-train for one or more")
     return [found[number] for number in sorted(found)]
 
 
@@ -159,9 +155,7 @@ def _facts(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads(_text(path))
     except ValueError as error:
-        raise ValueError(
-            f"{printable(path)}: not JSON ({error}); remove the file to go on without it"
-        ) from None
+        raise ValueError(f"{printable(path)}: not JSON ({error}); remove the file to go on without it") from None
     if not isinstance(facts, dict):
         raise ValueError(f"{printable(path)}: not an object; remove the file to go on without it")
     return facts
@@ -173,9 +167,7 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(
-            f"{printable(path)}: not TOML ({error}); remove the file to go on without it"
-        ) from None
+        raise ValueError(f"{printable(path)}: not TOML ({error}); remove the file to go on without it") from None
 
 
 def _members(path: Path) -> dict[int, list[Member]]:
@@ -186,9 +178,7 @@ def _members(path: Path) -> dict[int, list[Member]]:
         reader = csv.DictReader(file)
         try:
             for row in reader:
-                found[int(row["label"])].append(
-                    Member(_id(row.get("camid")), _id(row.get("tracklet")), row["path"])
-                )
+                found[int(row["label"])].append(Member(_id(row.get("camid")), _id(row.get("tracklet")), row["path"]))
         except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(
                 f"{printable(path)}, line {reader.line_num}: not path,camid,tracklet,label ({error}); "

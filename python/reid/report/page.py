@@ -90,9 +90,7 @@ def write(run: Path, *, pictures: bool = True) -> Path:
 def _page(run: RunFolder, sections: list[Markup]) -> Markup:
     style = resources.files("reid.report").joinpath("style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    )
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     head = [
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
@@ -149,9 +147,7 @@ def _curves(run: RunFolder) -> Markup:
         caption = tag("figcaption", tag("b", name), *legend)
         figures.append(tag("figure", caption, line_chart(name, series, unit=unit, zero=zero, marked=marked)))
     if not figures:
-        return tag(
-            "p", "Curves need two rounds or more; the table below holds what was measured.", class_="soft"
-        )
+        return tag("p", "Curves need two rounds or more; the table below holds what was measured.", class_="soft")
     note = (
         tag("p", f"The dashed line marks round {marked}, selected without labels.", class_="soft")
         if marked is not None
@@ -174,9 +170,7 @@ def _sizes(run: RunFolder) -> Markup:
         high = low if low <= 2 else 2 * (low - 1)
         bars.append((str(low) if low == high else f"{low}-{high}", sum(low <= n <= high for n in counts)))
         low = high + 1
-    what = (
-        "pictures" if run.members else "samples"
-    )  # labels.csv has a row a picture, round-NNN.npz a label a sample
+    what = "pictures" if run.members else "samples"  # labels.csv has a row a picture, round-NNN.npz a label a sample
     told = f"{sum(counts):,} {what} in {len(counts):,} clusters; {run.sizes.get(-1, 0):,} outliers."
     caption = tag("figcaption", tag("b", "Number of clusters by size"))
     return tag(
@@ -188,9 +182,7 @@ def _sizes(run: RunFolder) -> Markup:
 
 def _pictures(run: RunFolder, room: int, pictures: bool) -> Markup:
     if not pictures:
-        return _section(
-            "What was put together", tag("p", "This report was made without pictures.", class_="soft")
-        )
+        return _section("What was put together", tag("p", "This report was made without pictures.", class_="soft"))
     note = tag(
         "p",
         "Up to eight pictures of a cluster, over its cameras and tracklets, in the shape the network sees.",

@@ -27,9 +27,7 @@ def key_figures(run: RunFolder) -> Markup | None:
     """Table of the rounds that matter; None when retrieval was never measured."""
     if run.best is None:
         return None
-    columns = [
-        key for key in ("mAP", "rank1", "rank5", "rank10") if any(r.get(key) is not None for r in run.rounds)
-    ]
+    columns = [key for key in ("mAP", "rank1", "rank5", "rank10") if any(r.get(key) is not None for r in run.rounds)]
     names = {"mAP": "mAP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10"}
     head = [tag("th", "", scope="col"), tag("th", "Round", scope="col", class_="number")]
     head += [tag("th", names[key], scope="col", class_="number") for key in columns]
@@ -57,9 +55,7 @@ def warnings(run: RunFolder) -> Markup:
     if len(seen) > MAX_WARNINGS:
         items.append(tag("li", f"And {len(seen) - MAX_WARNINGS} more, in metrics.jsonl."))
     items += [
-        tag("li", f"Stopped after round {r.number}: ", stop)
-        for r in run.rounds
-        if (stop := r.values.get("stop"))
+        tag("li", f"Stopped after round {r.number}: ", stop) for r in run.rounds if (stop := r.values.get("stop"))
     ]
     if not items:
         return tag("p", "None.", class_="soft")
@@ -74,9 +70,7 @@ def _data(run: RunFolder) -> str:
         run.fact("data", "layout"),
     )
     counts = [f"{_count(n)} {what}" for key, what in _SPLITS if (n := run.fact("data", key)) is not None]
-    said = f"The method {method} was trained on {name}" + (
-        f" (layout {layout})" if layout and layout != name else ""
-    )
+    said = f"The method {method} was trained on {name}" + (f" (layout {layout})" if layout and layout != name else "")
     return said + (": " + ", ".join(counts) if counts else "") + "."
 
 
@@ -107,9 +101,7 @@ def _results(run: RunFolder) -> list[str]:
     if chosen and chosen.get("mAP") is not None:
         said.append(f"The round selected without labels ({chosen.number}) reaches {_scores(chosen)}.")
     elif chosen:
-        said.append(
-            f"The round selected without labels is {chosen.number}, whose retrieval was not measured."
-        )
+        said.append(f"The round selected without labels is {chosen.number}, whose retrieval was not measured.")
     if best is None:
         return [*said, "Retrieval was not measured: that takes a query and a gallery with identities."]
     said.append(

@@ -44,8 +44,7 @@ _MEANINGS = (
     ),
     (
         "mAP trapezoid",
-        "The same with the area under the precision-recall curve taken by trapezoids, as the Market-1501 "
-        "toolkit does.",
+        "The same with the area under the precision-recall curve taken by trapezoids, as the Market-1501 toolkit does.",
     ),
     ("rank-1, -5, -10", "Share of queries with a right answer among the first 1, 5 or 10 of the gallery."),
     (
@@ -63,8 +62,7 @@ _MEANINGS = (
     ),
     (
         "ARI",
-        "Adjusted Rand index: how far the clusters agree with the true identities; 1 is equal, about 0 is "
-        "chance.",
+        "Adjusted Rand index: how far the clusters agree with the true identities; 1 is equal, about 0 is chance.",
     ),
     (
         "Clusters, outliers",
@@ -110,9 +108,7 @@ def rounds_table(shown: Sequence[Round], selected: Round | None, total: int) -> 
                 class_="chosen" if chosen else None,
             )
         )
-    left_out = (
-        f" {len(shown)} of {total} rounds are shown; all are in metrics.jsonl." if len(shown) < total else ""
-    )
+    left_out = f" {len(shown)} of {total} rounds are shown; all are in metrics.jsonl." if len(shown) < total else ""
     caption = tag(
         "caption",
         f"mAP, rank and mutual are in percent. Point at a figure to see it as it was logged.{left_out}",

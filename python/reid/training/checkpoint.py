@@ -66,7 +66,7 @@ def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     ValueError
         A file of a newer format, or files that are all damaged.
     """
-    warnings = []
+    warnings: list[str] = []
     for name in ("last.safetensors", "previous.safetensors"):
         path = folder / name
         if not path.exists():

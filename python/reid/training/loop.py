@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
-from torch import nn
 
 from reid.config import TrainConfig
 from reid.data.pictures import Pictures
@@ -24,6 +23,7 @@ from reid.evaluation.retrieval import evaluate_retrieval
 from reid.features import extract
 from reid.methods.protocol import Batch, Method, RoundPlan
 from reid.models.embedder import Embedder, save_embedder
+from reid.models.neck import EmbeddingHead
 from reid.training.checkpoint import Checkpoint
 from reid.training.log import Log
 from reid.training.run_folder import RunFolder
@@ -103,7 +103,7 @@ def run_rounds(job: Job, checkpoint: Checkpoint | None) -> list[dict[str, Any]]:
         rng = np.random.default_rng([config.seed, r])
         loss = _train_round(job, method.start_round(r, assignment, rng), labels, rng, r)
         features.forget()
-        row = {"round": r, "loss": loss, **assignment.facts, **_sizes(labels)}
+        row: dict[str, Any] = {"round": r, "loss": loss, **assignment.facts, **_sizes(labels)}
         if assignment.warnings:
             row["warnings"] = list(assignment.warnings)
         due = r % config.eval_every == 0 or r == method.rounds
@@ -125,7 +125,7 @@ class Features:
         self._kept: dict[tuple[int, int, bool], NDArray[np.float32]] = {}
 
     def __call__(
-        self, network: Embedder, *, head: nn.Module | None = None, normalize: bool = True
+        self, network: Embedder, *, head: EmbeddingHead | None = None, normalize: bool = True
     ) -> NDArray[np.float32]:
         """See `reid.methods.protocol.Extract`."""
         key = (id(network), id(head), normalize)
@@ -141,9 +141,7 @@ class Features:
         self._kept.clear()
 
 
-def _train_round(
-    job: Job, plan: RoundPlan, labels: NDArray[np.int64], rng: np.random.Generator, r: int
-) -> float:
+def _train_round(job: Job, plan: RoundPlan, labels: NDArray[np.int64], rng: np.random.Generator, r: int) -> float:
     """Train for one round; the mean loss over its steps."""
     method, optimizer, amp = job.method, plan.optimizer, job.config.amp
     dtype = torch.bfloat16 if amp == "bf16" else torch.float16
@@ -172,9 +170,7 @@ def _train_round(
     return float(total) / plan.steps
 
 
-def _batches(
-    job: Job, plan: RoundPlan, labels: NDArray[np.int64], rng: np.random.Generator
-) -> Iterator[Batch]:
+def _batches(job: Job, plan: RoundPlan, labels: NDArray[np.int64], rng: np.random.Generator) -> Iterator[Batch]:
     """Augmented batches; pixels travel to the device as bytes and are augmented there."""
     spec, device = job.network.spec, job.device
     for index in islice(plan.batches, plan.steps):
@@ -213,11 +209,13 @@ def _retrieval(job: Job) -> dict[str, float]:
     """mAP and CMC where there are a query and a gallery set with identities; else nothing."""
     if job.query is None or job.gallery is None:
         return {}
-    sides = [
-        extract(job.method.retrieval, pictures, amp=job.config.amp, progress=job.log.progress)
-        for _, pictures in (job.query, job.gallery)
-    ]
-    return evaluate_retrieval(*sides, job.query[0], job.gallery[0], n_jobs=job.config.workers or None)
+    (query, query_pictures), (gallery, gallery_pictures) = job.query, job.gallery
+
+    def features(pictures: Pictures) -> NDArray[np.float32]:
+        return extract(job.method.retrieval, pictures, amp=job.config.amp, progress=job.log.progress)
+
+    threads = job.config.workers or None
+    return evaluate_retrieval(features(query_pictures), features(gallery_pictures), query, gallery, n_jobs=threads)
 
 
 def _select(job: Job, history: list[dict[str, Any]]) -> None:

@@ -66,9 +66,7 @@ class RunFolder:
             file.seek(0)
             holder = file.read().strip() or "another process"
             file.close()
-            raise ValueError(
-                f"output={self.path}: in use by {holder}; wait for it, or choose another folder"
-            ) from None
+            raise ValueError(f"output={self.path}: in use by {holder}; wait for it, or choose another folder") from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()

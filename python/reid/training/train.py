@@ -111,18 +111,18 @@ def _prepare(
     for note in dataset.notes:
         log.say(f"data: {note}")
     train = dataset.train
+    if len(train) == 0:
+        raise ValueError(f"data={config.data}: holds no training pictures")
     if config.instances == "tracklet":
         if (train.tracklet < 0).all():
             raise ValueError("instances='tracklet': these data have no tracklets; use image")
         train = train.by_tracklet()
     config = _resolve(config, weights, train)
-    assert config.height is not None
-    assert config.width is not None
-    assert config.stripes is not None
+    height, width = config.height or 0, config.width or 0
 
     def load(samples: Samples) -> Pictures:
         return Pictures.load(
-            samples, config.height, config.width, workers=config.workers, cache_dir=path,
+            samples, height, width, workers=config.workers, cache_dir=path,
             progress=lambda done, total: log.progress(done, total, "reading pictures"),
         )  # fmt: skip
 
@@ -132,7 +132,7 @@ def _prepare(
         for side, samples in (("query", dataset.query), ("gallery", dataset.gallery))
     }
     network = Embedder(
-        config.backbone, pooling=config.pooling, stripes=config.stripes, last_stride=config.last_stride,
+        config.backbone, pooling=config.pooling, stripes=config.stripes or 1, last_stride=config.last_stride,
         mean=weights.mean, std=weights.std, seed=config.seed,
     )  # fmt: skip
     note = weights.note
@@ -257,5 +257,6 @@ def _summary(history: list[dict[str, Any]]) -> list[str]:
     picks += [("selected without labels", r) for r in rows if r["selected"]]
     picks += [("oracle best (chosen on the test set)", max(rows, key=lambda r: r["mAP"]))]
     return [
-        f"{name:<37} round {r['round']:>2}  mAP {100 * r['mAP']:5.1f}  rank-1 {100 * r['rank1']:5.1f}" for name, r in picks
+        f"{name:<37} round {r['round']:>2}  mAP {100 * r['mAP']:5.1f}  rank-1 {100 * r['rank1']:5.1f}"
+        for name, r in picks
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from reid.data.readers import read_dataset, read_folder, read_market1501
 from reid.data.records import Samples
 
@@ -170,9 +171,7 @@ def test_folder_is_sorted_by_bytes_and_skips_what_is_hidden(tmp_path: Path) -> N
     assert data.fingerprint() == read_folder(tmp_path).fingerprint()
 
 
-def test_folder_order_does_not_depend_on_the_file_system(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folder_order_does_not_depend_on_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, *(f"{i % 7}/{i}.jpg" for i in range(50)))
     before = read_folder(tmp_path).train.frames
     real = os.scandir

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from reid.data import people, places, synthetic, walkers
 from reid.data.synthetic import SyntheticConfig, draw, write_market
 

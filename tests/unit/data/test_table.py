@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from reid.data.readers import read_dataset
 from reid.data.records import Samples
 from reid.data.table import read_table

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from reid.data import transforms
 from reid.data.transforms import PIXEL_STATS, Augment, normalize
 
@@ -39,9 +40,7 @@ def raw(augment: Augment, images: torch.Tensor, seed: int = 0) -> torch.Tensor:
 def test_normalize_is_the_formula() -> None:
     images = pictures()
     out = normalize(images, MEAN, STD)
-    expected = (images.double().numpy() / 255 - np.reshape(MEAN, (1, 3, 1, 1))) / np.reshape(
-        STD, (1, 3, 1, 1)
-    )
+    expected = (images.double().numpy() / 255 - np.reshape(MEAN, (1, 3, 1, 1))) / np.reshape(STD, (1, 3, 1, 1))
     assert out.dtype == torch.float32
     assert np.allclose(out.numpy(), expected, atol=1e-5)
 

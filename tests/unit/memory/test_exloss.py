@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from reid.memory.exloss import ExLossMemory, class_means
 
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -47,7 +47,10 @@ def test_number_of_merges_and_rounds_follow_the_original() -> None:
 
 def test_learning_rates_of_the_faithful_preset() -> None:
     golden = np.load(GOLDEN / "buc_schedule.npz")
-    for preset, epochs, later in (("buc-market", "lr_image_step0", "lr_image_later"), ("buc-mars", "lr_video_step0", "lr_video_later")):
+    for preset, epochs, later in (
+        ("buc-market", "lr_image_step0", "lr_image_later"),
+        ("buc-mars", "lr_video_step0", "lr_video_later"),
+    ):
         values = {k: v for k, v in read_preset(preset).items() if k != "method"} | {"embedding_dim": 8}
         config = from_mapping(BucConfig, values, preset)
         method = Buc(config, Embedder("tiny:0.25", mean=(0.5,) * 3, std=(0.5,) * 3), _samples(320))
@@ -62,7 +65,12 @@ def test_learning_rates_of_the_faithful_preset() -> None:
             np.testing.assert_allclose(got, golden[key], rtol=0, atol=1e-12)
             assert isinstance(plan.optimizer, torch.optim.SGD)
             options = plan.optimizer.param_groups[0]
-            assert (options["momentum"], options["weight_decay"], options["nesterov"], options["dampening"]) == (0.9, 5e-4, True, 0)
+            assert (
+                options["momentum"],
+                options["weight_decay"],
+                options["nesterov"],
+                options["dampening"],
+            ) == (0.9, 5e-4, True, 0)
 
 
 def test_first_round_is_singletons_without_extraction() -> None:

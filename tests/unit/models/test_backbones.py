@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+
 from reid.models.backbones import BACKBONES, build_backbone
 from reid.models.neck import EmbeddingHead
 from reid.models.pooling import Pooling
@@ -41,9 +42,7 @@ def test_last_stride_one_doubles_the_map(name: str) -> None:
     with torch.inference_mode():
         assert one(torch.zeros(1, 3, 64, 32)).shape[2:] == (4, 2)
         assert two(torch.zeros(1, 3, 64, 32)).shape[2:] == (2, 1)
-    assert all(
-        torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2"])

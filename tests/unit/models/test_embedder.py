@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
 from reid.models.embedder import (
     SPEC_KEY,
     Embedder,
@@ -15,8 +18,6 @@ from reid.models.embedder import (
     save_embedder,
     start_batch_norm,
 )
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 HALF = (0.5, 0.5, 0.5)
 

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
 from reid.data.transforms import PIXEL_STATS
 from reid.models.backbones import build_backbone
 from reid.models.embedder import Embedder, save_embedder
 from reid.models.weights import LoadedWeights, apply_weights, resolve_weights
-from safetensors.torch import save_file
-from torch import Tensor
 
 State = dict[str, Tensor]
 
@@ -76,9 +77,7 @@ def test_backbone_is_recognised_by_its_shapes(name: str, pixels: str, tmp_path: 
     assert all(torch.equal(v, embedder.backbone.state_dict()[k]) for k, v in state_of(name).items())
 
 
-@pytest.mark.parametrize(
-    "nest", [lambda s: s, lambda s: {"model": s}, lambda s: {"state_dict": s, "best": 0.5}]
-)
+@pytest.mark.parametrize("nest", [lambda s: s, lambda s: {"model": s}, lambda s: {"state_dict": s, "best": 0.5}])
 def test_nested_files_and_explicit_choices(nest: Callable[[State], object], tmp_path: Path) -> None:
     path = tmp_path / "w.pt"
     torch.save(nest(state_of("mobilenet_v2:0.35")), path)
@@ -289,9 +288,7 @@ def test_without_a_network_the_way_out_is_named(tmp_path: Path, monkeypatch: pyt
     assert str(tmp_path / "checkpoints" / "mobilenet_v2-") in str(caught.value)
 
 
-def test_pip_reads_the_installed_file_and_never_imports(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pip_reads_the_installed_file_and_never_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for the distribution: its file and tensor names, a package that must not be imported."""
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(FileNotFoundError, match=r"pip install 'reid-cluster\[pretrained\]'"):

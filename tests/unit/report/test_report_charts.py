@@ -9,6 +9,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reid.report.charts import Series, bar_chart, line_chart, ticks
 from reid.report.markup import Markup, plain, tag
 
@@ -26,9 +27,7 @@ def test_ticks_enclose_and_rise(a: float, b: float) -> None:
     assert steps[-1] >= high - slack
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "steps"), [(0, 10, [0, 2, 4, 6, 8, 10]), (3, 3, [2.6, 2.8, 3.0, 3.2, 3.4])]
-)
+@pytest.mark.parametrize(("low", "high", "steps"), [(0, 10, [0, 2, 4, 6, 8, 10]), (3, 3, [2.6, 2.8, 3.0, 3.2, 3.4])])
 def test_ticks_are_round_numbers(low: float, high: float, steps: list[float]) -> None:
     assert ticks(low, high) == pytest.approx(steps)
 

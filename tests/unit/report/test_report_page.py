@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
 from reid import report
 from reid.report import page as page_module
 
