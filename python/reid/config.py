@@ -145,10 +145,10 @@ def from_mapping(cls: type[Config], values: Mapping[str, Any], source: str, base
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a settings file. Raises ValueError naming the file when it is missing or no TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))  # as paths are written
     except FileNotFoundError:
         raise ValueError(f"config={path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise ValueError(f"config={path}: not a TOML file ({error})") from None
 
 

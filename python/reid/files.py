@@ -1,4 +1,4 @@
-"""How this package writes files: beside, then renamed, so that a reader sees the old file or the new one, never half."""
+"""How this package writes files: beside, then renamed; a reader sees the old file or the new one, never half."""
 
 from __future__ import annotations
 

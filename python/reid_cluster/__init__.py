@@ -1,12 +1,14 @@
 """Exact, parallel kernels for re-identification: neighbours, Jaccard distance, clustering, ranking.
 
-Features are (N, D) arrays of float32 (other real types are converted), labels int64 with -1 for none, indices int32. Every function takes
-``n_jobs`` (threads, default all cores); results do not depend on it. Long calls release the interpreter, stop on Ctrl-C
-and tell a ``progress(done, total, stage)`` callable how far they are.
+Features are (N, D) arrays of float32 (other real types are converted), labels int64 with -1 for none,
+indices int32. Every function takes ``n_jobs`` (threads, default all cores); results do not depend on it. Long
+calls release the interpreter, stop on Ctrl-C and tell a ``progress(done, total, stage)`` callable how far they
+are.
 """
 
 from importlib.metadata import PackageNotFoundError, version
 
+from reid_cluster._clustering import BottomUp, bottom_up
 from reid_cluster._dbscan import dbscan
 from reid_cluster._jaccard import jaccard, jaccard_graph
 from reid_cluster._neighbors import Neighbors, knn
@@ -18,9 +20,11 @@ except PackageNotFoundError:  # a source tree on the path, not installed
     __version__ = "0.1.0"
 
 __all__ = [
+    "BottomUp",
     "Neighbors",
     "Ranking",
     "__version__",
+    "bottom_up",
     "dbscan",
     "evaluate_features",
     "evaluate_rank",

@@ -63,3 +63,17 @@ def dbscan(
     n_jobs: int,
     progress: Progress | None,
 ) -> NDArray[np.int64]: ...
+def bottom_up(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+    *,
+    n_merges: int,
+    size_penalty: float,
+    euclidean: bool,
+    average: bool,
+    live: bool,
+    min_clusters: int,
+    groups: NDArray[np.int64] | None,
+    n_jobs: int,
+    progress: Progress | None,
+) -> tuple[NDArray[np.int64], int, NDArray[np.int32], NDArray[np.float32], float]: ...

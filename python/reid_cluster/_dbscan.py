@@ -20,16 +20,17 @@ def dbscan(
 ) -> NDArray[np.int64]:
     """Cluster points by their density, with the labels of scikit-learn's ``DBSCAN(metric="precomputed")``.
 
-    The neighbours of a point are those at most `eps` away, itself included; with `min_samples` neighbours it is a core point. Core
-    points that are neighbours share a cluster, numbered by its smallest core point; other points join the first cluster
-    that reaches them, the rest is noise.
+    The neighbours of a point are those at most `eps` away, itself included; with `min_samples` neighbours it
+    is a core point. Core points that are neighbours share a cluster, numbered by its smallest core point;
+    other points join the first cluster that reaches them, the rest is noise.
 
     Parameters
     ----------
     distances : array-like or scipy.sparse.csr_array, shape (N, N)
-        Distances, 0 or more; row i says who the neighbours of i are, so that a matrix that is not symmetric is read as
-        scikit-learn reads it. Dense: float32 in C order is read as it is. Sparse: a missing pair is far, a stored zero is a distance of
-        0, the diagonal is 0 whether stored or not; rows may be unsorted, an entry stored twice is refused.
+        Distances, 0 or more; row i says who the neighbours of i are, so that a matrix that is not symmetric
+        is read as scikit-learn reads it. Dense: float32 in C order is read as it is. Sparse: a missing pair
+        is far, a stored zero is a distance of 0, the diagonal is 0 whether stored or not; rows may be
+        unsorted, an entry stored twice is refused.
     eps : float
         Largest distance of neighbours, above 0; compared in float32.
     min_samples : int
@@ -47,15 +48,16 @@ def dbscan(
     Raises
     ------
     ValueError
-        For NaN or negative distances, a matrix that is not square, a broken CSR structure, `eps` or `min_samples` out of range, or `eps`
-        above the ``max_distance`` that a graph of :func:`jaccard_graph` carries.
+        For NaN or negative distances, a matrix that is not square, a broken CSR structure, `eps` or
+        `min_samples` out of range, or `eps` above the ``max_distance`` that a graph of :func:`jaccard_graph`
+        carries.
     TypeError
         For a sparse format other than CSR, or values that are not real numbers.
 
     Notes
     -----
-    Time linear in the stored pairs (N^2 for a dense matrix), memory O(N). Ester, Kriegel, Sander, Xu, *A density-based algorithm
-    for discovering clusters*, KDD 1996.
+    Time linear in the stored pairs (N^2 for a dense matrix), memory O(N). Ester, Kriegel, Sander, Xu, *A
+    density-based algorithm for discovering clusters*, KDD 1996.
 
     Examples
     --------

@@ -16,7 +16,7 @@ _INT32_MAX = np.iinfo(np.int32).max
 
 
 def distances(x: Any) -> NDArray[np.float32] | Csr:
-    """Convert `x` to what the kernels take: a square float32 array, or (indptr, indices, data) of a CSR graph.
+    """Convert `x` to what the kernels take: a square float32 array, or (indptr, indices, data) of a graph.
 
     Arrays that have the right type are not copied. Values are checked by the kernels.
     """
@@ -60,7 +60,7 @@ def check_cut(x: Any, reach: float, name: str) -> None:
         return
     if np.float32(reach) > np.float32(cut):
         raise ValueError(
-            f"{name}={reach}: the graph holds distances up to max_distance={cut} only; build it with a larger one"
+            f"{name}={reach}: the graph holds distances up to max_distance={cut}; build it with more"
         )
     if np.float32(reach) >= 1 and float(cut) >= 1:
         raise ValueError(f"{name}={reach}: every pair is a neighbour at a Jaccard distance of 1; give less")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_cluster import _core, _inputs
+from reid_cluster._neighbors import Neighbors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -26,25 +27,28 @@ def jaccard(
 ) -> NDArray[np.float32]:
     """Compute the Jaccard distance of k-reciprocal neighbours between all rows.
 
-    Two rows are close when they share their neighbourhoods: each row is a distribution over its reciprocal neighbours, weighted by
-    ``exp(-d)`` and averaged over its `k2` nearest; the distance is 1 minus the overlap of two distributions over their union.
+    Two rows are close when they share their neighbourhoods: each row is a distribution over its reciprocal
+    neighbours, weighted by ``exp(-d)`` and averaged over its `k2` nearest; the distance is 1 minus the
+    overlap of two distributions over their union.
 
     Parameters
     ----------
     features : array-like, shape (N, D)
-        Rows, usually of unit length. Float32 in C order is used as it is, other real types are converted once.
+        Rows, usually of unit length. Float32 in C order is used as it is, other real types are converted
+        once.
     k1 : int
         Reciprocal neighbours; clipped to N (N - 1 when it does not count the row itself).
     k2 : int
         Rows averaged by query expansion, itself among them; 1 for none; clipped to the depth of the search.
     count_self : bool
-        True: `k1` counts the row itself (SpCL, Cluster Contrast, HHCL, CDSM); False: it does not (3C, the original
-        re-ranking).
+        True: `k1` counts the row itself (SpCL, Cluster Contrast, HHCL, CDSM); False: it does not (3C, the
+        original re-ranking).
     weights : {"inner", "sqeuclidean"}
         ``d = 2 - 2 x.y``, or ``d = |x|^2 + |y|^2 - 2 x.y``. Equal for unit rows.
-    neighbors : array-like of int, shape (N, >= k1), optional
-        Neighbours found elsewhere, nearest first; one more column when `k1` does not count the row itself. Further columns are ignored.
-        The row itself is put first, -1 and repeats are left out. By default :func:`knn` finds them.
+    neighbors : array-like of int, shape (N, >= k1), or Neighbors, optional
+        Neighbours found elsewhere, nearest first; one more column when `k1` does not count the row itself.
+        Further columns are ignored. The row itself is put first, -1 and repeats are left out. By default
+        :func:`knn` finds them.
     n_jobs : int, optional
         Threads; default all cores. The result does not depend on it.
     progress : callable, optional
@@ -70,8 +74,9 @@ def jaccard(
 
     Notes
     -----
-    After the search, time grows with N (except for writing the matrix). Zhong, Zheng, Cao, Li, *Re-ranking person re-identification with
-    k-reciprocal encoding*, CVPR 2017. Published code pads lists of fewer than k1 points with the last point; here k1 is clipped.
+    After the search, time grows with N (except for writing the matrix). Zhong, Zheng, Cao, Li, *Re-ranking
+    person re-identification with k-reciprocal encoding*, CVPR 2017. Published code pads lists of fewer than
+    k1 points with the last point; here k1 is clipped.
 
     Examples
     --------
@@ -79,8 +84,8 @@ def jaccard(
     >>> from reid_cluster import jaccard
     >>> angles = np.array([0.0, 0.1, 0.2, 3.0, 3.1])
     >>> x = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    >>> jaccard(x, k1=3, k2=1).round(2)[0].tolist()
-    [0.0, 0.01, 0.01, 1.0, 1.0]
+    >>> [round(float(d), 2) for d in jaccard(x, k1=3, k2=1)[0]]
+    [0.0, 0.01, 0.03, 1.0, 1.0]
     """
     x = _inputs.features(features)
     return _core.jaccard(
@@ -113,13 +118,15 @@ def jaccard_graph(
     k1, k2, count_self, weights, neighbors, n_jobs, progress
         As in :func:`jaccard`.
     max_distance : float
-        Largest distance kept, 0 to 1, compared in float32; the largest eps that the graph can answer. At 1 every distance below 1 is kept.
+        Largest distance kept, 0 to 1, compared in float32; the largest eps that the graph can answer. At 1
+        every distance below 1 is kept.
 
     Returns
     -------
     scipy.sparse.csr_array, shape (N, N), float32
-        Both directions of a pair, rows sorted, distances of zero and the diagonal stored. A missing pair is farther than `max_distance`,
-        which the array carries as the attribute ``max_distance``. Each value has the bits of :func:`jaccard`'s.
+        Both directions of a pair, rows sorted, distances of zero and the diagonal stored. A missing pair is
+        farther than `max_distance`, which the array carries as the attribute ``max_distance``. Each value has
+        the bits of :func:`jaccard`'s.
 
     Raises
     ------
@@ -132,8 +139,8 @@ def jaccard_graph(
 
     Notes
     -----
-    Beside the search, time and memory grow with N alone: at k1 = 30 a row shares a few thousand entries and keeps about a
-    dozen pairs at 0.6, but a few thousand at 1.
+    Beside the search, time and memory grow with N alone: at k1 = 30 a row shares a few thousand entries and
+    keeps about a dozen pairs at 0.6, but a few thousand at 1.
 
     Examples
     --------
@@ -163,7 +170,7 @@ def jaccard_graph(
         indptr = indptr.astype(np.int32)
     graph = csr_array((data, indices, indptr), shape=(len(x), len(x)))
     graph.has_canonical_format = True
-    graph.max_distance = cut
+    graph.max_distance = cut  # type: ignore[attr-defined]
     return graph
 
 
@@ -178,6 +185,8 @@ def _lists(neighbors: Any, n: int) -> tuple[NDArray[np.int32], int] | None:
     """Neighbour lists one after the other, and their length."""
     if neighbors is None:
         return None
+    if isinstance(neighbors, Neighbors):
+        neighbors = neighbors.indices
     if hasattr(neighbors, "detach") and hasattr(neighbors, "cpu"):  # a torch tensor, perhaps on a GPU
         neighbors = neighbors.detach().cpu()
     array = np.asarray(neighbors)

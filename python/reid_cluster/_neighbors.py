@@ -35,8 +35,8 @@ def knn(
 ) -> Neighbors:
     """Find the k nearest rows by squared Euclidean distance, exactly.
 
-    The distance is ``max(0, |x|^2 + |y|^2 - 2 x.y)`` in float32; ties go to the smaller index. The arrays must not be written to
-    by another thread during the call.
+    The distance is ``max(0, |x|^2 + |y|^2 - 2 x.y)`` in float32; ties go to the smaller index. The arrays must
+    not be written to by another thread during the call.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def knn(
     k : int
         Neighbours per query, 1 to N.
     queries : array-like, shape (Q, D), optional
-        Rows to search for. By default every row of `features`; each is then its own first neighbour, at distance 0, before any
-        exact copy of it.
+        Rows to search for. By default every row of `features`; each is then its own first neighbour, at
+        distance 0, before any exact copy of it.
     n_jobs : int, optional
         Threads; default all cores. The result does not depend on it.
     progress : callable, optional
@@ -68,8 +68,8 @@ def knn(
 
     Notes
     -----
-    N^2 D / 2 multiply-adds without queries (each pair once), Q N D with; memory O(Q k) and 2 MB a thread. Rows with a
-    large common offset lose digits; subtract their mean first.
+    N^2 D / 2 multiply-adds without queries (each pair once), Q N D with; memory O(Q k) and 3 MB a thread. Rows
+    with a large common offset lose digits; subtract their mean first.
 
     Examples
     --------

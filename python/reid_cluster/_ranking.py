@@ -16,7 +16,8 @@ class Ranking(NamedTuple):
     Attributes
     ----------
     cmc : numpy.ndarray, shape (max_rank,), float64
-        ``cmc[r - 1]``: share of valid queries whose first match has at most rank r; the rank-1 score is ``cmc[0]``.
+        ``cmc[r - 1]``: share of valid queries whose first match has at most rank r; the rank-1 score is
+        ``cmc[0]``.
     ap : numpy.ndarray, shape (Q,), float64
         Average precision of each query, NaN without a match.
     inp : numpy.ndarray, shape (Q,), float64
@@ -51,8 +52,8 @@ def evaluate_rank(
 ) -> Ranking:
     """Score given query x gallery distances by the Market-1501 rule.
 
-    For each query, gallery items of its identity seen by its own camera are left out, and so are junk items (pid -1). Queries with
-    no match left are NaN and counted out.
+    For each query, gallery items of its identity seen by its own camera are left out, and so are junk items
+    (pid -1). Queries with no match left are NaN and counted out.
 
     Parameters
     ----------
@@ -61,14 +62,14 @@ def evaluate_rank(
     q_pids, g_pids : sequence of int or str, shape (Q,) and (G,)
         Identities. -1 (or ``"-1"``) is junk.
     q_camids, g_camids : sequence of int or str, shape (Q,) and (G,), or None
-        Cameras. None for both: nothing is left out but the query itself, and that only where both sets are the same
-        pictures, which `q_pids` and `g_pids` being one object says.
+        Cameras. None for both: nothing is left out but the query itself, and that only where both sets are
+        the same pictures, which `q_pids` and `g_pids` being one object says.
     max_rank : int
         Length of the CMC curve; beyond the gallery it stays at its last value.
     ap : {"step", "trapezoid"}
         Average precision as the mean precision at the matches (today's definition), or as the area under the
-        precision-recall curve by trapezoids from (0, 1) on (the Market-1501 toolkit, BUC, PUL). Tied distances are one
-        threshold either way; CMC and INP rank ties by gallery index.
+        precision-recall curve by trapezoids from (0, 1) on (the Market-1501 toolkit, BUC, PUL). Tied
+        distances are one threshold either way; CMC and INP rank ties by gallery index.
     n_jobs : int, optional
         Threads; default all cores. The result does not depend on it.
     progress : callable, optional
@@ -88,8 +89,9 @@ def evaluate_rank(
 
     Notes
     -----
-    Time O(Q G), no sorting of the gallery; sums in float64. Zheng et al., *Scalable person re-identification: a benchmark*, ICCV
-    2015 (rule, CMC, mAP); Ye et al., *Deep learning for person re-identification*, TPAMI 2021 (mINP).
+    Time O(Q G), no sorting of the gallery; sums in float64. Zheng et al., *Scalable person re-identification:
+    a benchmark*, ICCV 2015 (rule, CMC, mAP); Ye et al., *Deep learning for person re-identification*, TPAMI
+    2021 (mINP).
 
     Examples
     --------
@@ -126,8 +128,8 @@ def evaluate_features(
 ) -> Ranking:
     """Score features by the Market-1501 rule; the (Q, G) distances are never held.
 
-    The distances are the squared Euclidean ones of the rows as given, the same values as :func:`knn` finds; for unit rows
-    they rank as the cosine does. All else is as in :func:`evaluate_rank`.
+    The distances are the squared Euclidean ones of the rows as given, the same values as :func:`knn` finds;
+    for unit rows they rank as the cosine does. All else is as in :func:`evaluate_rank`.
 
     Parameters
     ----------
@@ -138,8 +140,8 @@ def evaluate_features(
     q_pids, g_pids : sequence of int or str, shape (Q,) and (G,)
         Identities. -1 (or ``"-1"``) is junk.
     q_camids, g_camids : sequence of int or str, shape (Q,) and (G,), or None
-        Cameras. None for both: nothing is left out but the query itself, and that only where `query` and `gallery` are
-        one object.
+        Cameras. None for both: nothing is left out but the query itself, and that only where `query` and
+        `gallery` are one object.
     max_rank : int
         Length of the CMC curve; beyond the gallery it stays at its last value.
     ap : {"step", "trapezoid"}
@@ -170,7 +172,8 @@ def evaluate_features(
     >>> import numpy as np
     >>> from reid_cluster import evaluate_features
     >>> features = np.array([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0]])
-    >>> found = evaluate_features(features, features, ["a", "a", "b"], ["a", "a", "b"], None, None, max_rank=1)
+    >>> pids = ["a", "a", "b"]
+    >>> found = evaluate_features(features, features, pids, pids, None, None, max_rank=1)
     >>> found.cmc.tolist(), found.n_valid
     ([1.0], 2)
     """

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from reid.training.run_folder import RunFolder
+
 
 def _run(*arguments: str, cwd: Path, module: str = "reid.cli.train") -> tuple[int, str]:
     done = subprocess.run(
@@ -110,13 +112,29 @@ def test_output_that_holds_something(tmp_path: Path, walkers: Path) -> None:
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "precious"
 
 
+def test_output_in_use(tmp_path: Path, walkers: Path) -> None:
+    held = RunFolder(tmp_path / "mine", resume=False)
+    try:
+        _expect(1, ["mine", f"in use by process {os.getpid()}"], "--output", "mine", "--data", str(walkers), cwd=tmp_path)
+    finally:
+        held.close()
+
+
 def test_resume_without_a_run(tmp_path: Path) -> None:
     _expect(1, ["resume"], "--resume", cwd=tmp_path)
     _expect(1, ["nowhere"], "--resume", "nowhere", cwd=tmp_path)
 
 
 def test_help_does_not_load_torch(tmp_path: Path) -> None:
-    code = "import sys; sys.argv = ['reid-train', '--help']\nfrom reid.cli.train import main\ntry: main()\nfinally: sys.stderr.write(str('torch' in sys.modules))"
+    code = """
+import sys
+from reid.cli.train import main
+sys.argv = ["reid-train", "--help"]
+try:
+    main()
+finally:
+    sys.stderr.write(str("torch" in sys.modules))
+"""
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.stderr == "False"
     assert "--merge-percent" in done.stdout

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bad_inputs import BAD_FEATURES, BAD_JOBS, assert_refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -90,7 +91,7 @@ def test_equals_the_naive_loop(data):
     ap = data.draw(st.sampled_from(["step", "trapezoid"]))
     rng = np.random.default_rng(seed)
     d = (rng.integers(0, levels, (queries, gallery)) - 1).astype(np.float32)
-    ids = [rng.integers(-1, 4, n) for n in (queries, gallery)] + [rng.integers(0, 3, n) for n in (queries, gallery)]
+    ids = [rng.integers(low, high, n) for low, high in [(-1, 4), (0, 3)] for n in (queries, gallery)]
     wanted, inp, first = naive(d, *ids, ap)
     if np.isnan(wanted).all():
         with pytest.raises(ValueError, match="no query has a match"):
@@ -135,7 +136,7 @@ def test_without_cameras_only_the_query_itself_is_left_out():
     x = np.array([[0.0], [1.0], [2.0], [3.0]])
     pids = [1, 1, 2, 2]
     same = evaluate_features(x, x, pids, pids, None, None, max_rank=3)
-    np.testing.assert_allclose(same.cmc, [0.75, 1, 1])  # 1 and 3 are as far from 2: the smaller index is first
+    np.testing.assert_allclose(same.cmc, [0.75, 1, 1])  # 1 is as near to 2 as 3 is
     np.testing.assert_allclose(same.ap, [1, 0.5, 0.5, 1])
     d = (x - x.T) ** 2
     for a, b in zip(same, evaluate_rank(d, pids, pids, None, None, max_rank=3), strict=True):
@@ -177,6 +178,7 @@ def test_the_curve_goes_on_beyond_the_gallery():
         ({"q_pids": [[1, 2]]}, ValueError, "q_pids has shape"),
         ({"g_pids": [7, 7, 7]}, ValueError, "no query has a match"),
         ({"max_rank": 0}, ValueError, "max_rank=0"),
+        ({"max_rank": 10**15}, MemoryError, "lower max_rank"),
         ({"ap": "voc"}, ValueError, "ap='voc'"),
         ({"n_jobs": 0}, ValueError, "n_jobs=0"),
     ],
@@ -192,6 +194,22 @@ def test_errors_name_the_argument(change, error, words):
     }
     with pytest.raises(error, match=words.replace("(", r"\(")):
         evaluate_rank(**given)
+
+
+@pytest.mark.parametrize("case", BAD_FEATURES, ids=lambda case: case.name)
+def test_bad_features_are_refused(case):
+    shape = getattr(case.value, "shape", ())
+    rows, columns = shape if len(shape) == 2 and 0 < max(shape) < 1000 else (600, 7)
+    good, few, many = np.eye(600, max(columns, 1)), [1] * rows, [1] * 600
+    assert_refused(lambda x: evaluate_features(x, good, few, many, few, many), case, "query")
+    assert_refused(lambda x: evaluate_features(good, x, many, few, many, few), case, "gallery")
+
+
+@pytest.mark.parametrize("case", BAD_JOBS, ids=lambda case: case.name)
+def test_bad_n_jobs_are_refused(case):
+    ids = [[1], [1], [0], [1]]
+    assert_refused(lambda n: evaluate_rank([[1.0]], *ids, n_jobs=n), case, "n_jobs")
+    assert_refused(lambda n: evaluate_features([[1.0]], [[1.0]], *ids, n_jobs=n), case, "n_jobs")
 
 
 def test_features_must_fit_each_other():

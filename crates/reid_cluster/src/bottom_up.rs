@@ -1,20 +1,22 @@
-//! Bottom-up clustering (Lin et al., "A Bottom-Up Clustering Approach to Unsupervised Person Re-Identification", AAAI 2019): merge the closest
-//! clusters, where large clusters cost extra.
+//! Bottom-up clustering (Lin et al., "A Bottom-Up Clustering Approach to Unsupervised Person
+//! Re-Identification", AAAI 2019): merge the closest clusters, where large clusters cost extra.
 //!
-//! Two clusters A, B are `w(A, B) = D(A, B) + size_penalty * (|A| + |B|)` apart. D is the least distance between a row of A and a row of B
-//! (single linkage, as in the paper's code), or the mean over all pairs of rows (average linkage, ours). The m lightest acceptable pairs are
-//! merged in the total order (w, i, j) of the rows reported for them.
+//! Two clusters A, B are `w(A, B) = D(A, B) + size_penalty * (|A| + |B|)` apart. D is the least distance
+//! between a row of A and a row of B (single linkage, as in the paper's code), or the mean over all pairs of
+//! rows (average linkage, ours). The m lightest acceptable pairs are merged in the total order (w, i, j) of
+//! the rows reported for them.
 //!
-//! * Sizes **frozen** for the call, as in the authors' code: Kruskal's algorithm on the cluster graph, `bottom_up_frozen`. Distances are squared
-//!   by default like the code's; the paper writes them unsquared.
+//! * Sizes **frozen** for the call, as in the authors' code: Kruskal's algorithm on the cluster graph,
+//!   `bottom_up_frozen`. Distances are squared by default like the code's; the paper writes them unsquared.
 //! * Sizes **live**: sequential agglomeration, distances and sizes follow each merge, `bottom_up_live`.
 //! * **Groups** (cameras of one moment, frames of one video): clusters that share a group never merge.
 //!
-//! The mean over pairs of the squared distance needs no pairs: it is `m2_A + m2_B - 2 mu_A . mu_B` with the mean row mu and
-//! the mean squared norm m2, so average linkage runs the same product on C rows instead of N.
+//! The mean over pairs of the squared distance needs no pairs: it is `m2_A + m2_B - 2 mu_A . mu_B` with the
+//! mean row mu and the mean squared norm m2, so average linkage runs the same product on C rows instead of N.
 //!
-//! Cost: N^2 D / 2 multiply-adds (C^2 D / 2 for average linkage); memory O(N + m), live sizes 2 C^2 bytes. It does badly where one step should
-//! merge far more or fewer clusters than `n_merges`: single linkage chains, and nothing stops it but `min_clusters`.
+//! Cost: N^2 D / 2 multiply-adds (C^2 D / 2 for average linkage); memory O(N + m), live sizes 2 C^2 bytes. It
+//! does badly where one step should merge far more or fewer clusters than `n_merges`: single linkage chains,
+//! and nothing stops it but `min_clusters`.
 
 use std::borrow::Cow;
 
@@ -89,7 +91,8 @@ pub struct BottomUp {
     pub labels: Vec<i64>,
     /// Number of clusters.
     pub n_clusters: usize,
-    /// Rows (i, j), i < j, of each merge in order: the closest two, or for average linkage each cluster's smallest row.
+    /// Rows (i, j), i < j, of each merge in order: the closest two, or for average linkage each cluster's
+    /// smallest row.
     pub pairs: Vec<[i32; 2]>,
     /// `w` of each merge.
     pub weights: Vec<f32>,
@@ -110,10 +113,12 @@ pub(crate) struct Merges {
     pub(crate) next: f32,
 }
 
-/// Merge clusters; `labels` are contiguous from 0 (`None`: every row is its own), `groups` has one entry a row, negative for none.
+/// Merge clusters; `labels` are contiguous from 0 (`None`: every row is its own), `groups` has one entry a
+/// row, negative for none.
 ///
 /// # Errors
-/// [`Error::Parameter`] or [`Error::Shape`] for parameters, labels or shapes that are not as said; [`Error::NotFinite`];
+/// [`Error::Parameter`] or [`Error::Shape`] for parameters, labels or shapes that are not as said;
+/// [`Error::NotFinite`];
 /// [`Error::TooLarge`] for live sizes with too many clusters; [`Error::Interrupted`].
 pub fn bottom_up(
     features: Matrix<'_>,
@@ -131,7 +136,9 @@ pub fn bottom_up(
         Linkage::Single => Points::rows(features, norms, &clusters),
         Linkage::Average => Points::means(features, &norms, &clusters, context)?,
     };
-    let m = params.n_merges.min(clusters.len().saturating_sub(params.min_clusters));
+    let m = params
+        .n_merges
+        .min(clusters.len().saturating_sub(params.min_clusters));
     let merges = match params.sizes {
         Sizes::Frozen => bottom_up_frozen::merge(&points, &clusters, params, m, context)?,
         Sizes::Live => bottom_up_live::merge(points, &clusters, params, m, context)?,
@@ -142,7 +149,11 @@ pub fn bottom_up(
 impl BottomUpParams {
     fn check(&self) -> Result<()> {
         if !(self.size_penalty.is_finite() && self.size_penalty >= 0.0) {
-            return Err(Error::parameter("size_penalty", self.size_penalty, "must be finite and at least 0"));
+            return Err(Error::parameter(
+                "size_penalty",
+                self.size_penalty,
+                "must be finite and at least 0",
+            ));
         }
         if self.min_clusters == 0 {
             return Err(Error::parameter("min_clusters", 0, "must be at least 1"));
@@ -179,7 +190,10 @@ impl Clusters {
     fn new(n: usize, labels: Option<&[i64]>, groups: Option<&[i64]>) -> Result<Self> {
         for (name, given) in [("labels", labels), ("groups", groups)] {
             if let Some(given) = given.filter(|g| g.len() != n) {
-                return Err(Error::Shape(format!("{name} has {} entries and features {n} rows", given.len())));
+                return Err(Error::Shape(format!(
+                    "{name} has {} entries and features {n} rows",
+                    given.len()
+                )));
             }
         }
         let range: Vec<i64>;
@@ -191,7 +205,8 @@ impl Clusters {
         };
         check_contiguous(labels)?;
         let mut number = vec![u32::MAX; n];
-        let (mut of, mut members, mut names) = (Vec::with_capacity(n), Vec::<Vec<u32>>::new(), Vec::new());
+        let (mut of, mut members, mut names) =
+            (Vec::with_capacity(n), Vec::<Vec<u32>>::new(), Vec::new());
         for (row, &label) in labels.iter().enumerate() {
             let cluster = &mut number[label as usize];
             if *cluster == u32::MAX {
@@ -205,7 +220,12 @@ impl Clusters {
         let groups = groups.map_or_else(Vec::new, |groups| {
             members.iter().map(|rows| group_set(rows, groups)).collect()
         });
-        Ok(Self { of, members, groups, names })
+        Ok(Self {
+            of,
+            members,
+            groups,
+            names,
+        })
     }
 
     /// Number of clusters.
@@ -225,7 +245,11 @@ impl Clusters {
         let mut n_clusters = 0;
         for name in 0..self.len() {
             let root = sets.find(name);
-            renamed[name] = if root == name { n_clusters } else { renamed[root] };
+            renamed[name] = if root == name {
+                n_clusters
+            } else {
+                renamed[root]
+            };
             n_clusters += i64::from(root == name);
         }
         let rows = |merge: &Merge| {
@@ -233,7 +257,11 @@ impl Clusters {
             [i.min(j) as i32, i.max(j) as i32]
         };
         BottomUp {
-            labels: self.of.iter().map(|&c| renamed[self.names[c as usize] as usize]).collect(),
+            labels: self
+                .of
+                .iter()
+                .map(|&c| renamed[self.names[c as usize] as usize])
+                .collect(),
             n_clusters: n_clusters as usize,
             pairs: merges.done.iter().map(rows).collect(),
             weights: merges.done.iter().map(|merge| merge.weight).collect(),
@@ -256,7 +284,11 @@ fn check_contiguous(labels: &[i64]) -> Result<()> {
             *seen = true;
         }
     }
-    match seen.iter().take(largest as usize + 1).position(|&seen| !seen) {
+    match seen
+        .iter()
+        .take(largest as usize + 1)
+        .position(|&seen| !seen)
+    {
         None if (largest as usize) < labels.len() => Ok(()),
         missing => Err(Error::Shape(format!(
             "labels has no {} but goes up to {largest}: number the classes 0, 1, 2, ... without gaps",
@@ -266,7 +298,11 @@ fn check_contiguous(labels: &[i64]) -> Result<()> {
 }
 
 fn group_set(rows: &[u32], groups: &[i64]) -> Vec<i64> {
-    let mut set: Vec<i64> = rows.iter().map(|&row| groups[row as usize]).filter(|&g| g >= 0).collect();
+    let mut set: Vec<i64> = rows
+        .iter()
+        .map(|&row| groups[row as usize])
+        .filter(|&g| g >= 0)
+        .collect();
     set.sort_unstable();
     set.dedup();
     set
@@ -322,7 +358,11 @@ impl<'a> Points<'a> {
         let mut data = vec![0.0_f32; c * d];
         let mut mean_norms = vec![0.0_f32; c];
         let step = 1024;
-        for (block, (means, norms_out)) in data.chunks_mut(step * d).zip(mean_norms.chunks_mut(step)).enumerate() {
+        for (block, (means, norms_out)) in data
+            .chunks_mut(step * d)
+            .zip(mean_norms.chunks_mut(step))
+            .enumerate()
+        {
             context.tick(block * step, c, "means")?;
             context.install(|| {
                 let out = means.par_chunks_mut(d).zip(norms_out.par_iter_mut());
@@ -334,16 +374,21 @@ impl<'a> Points<'a> {
                         let mut norm_sum = 0.0;
                         for &row in rows {
                             let values = features.row(row as usize);
-                            sum.iter_mut().zip(values).for_each(|(s, &v)| *s += f64::from(v));
+                            sum.iter_mut()
+                                .zip(values)
+                                .for_each(|(s, &v)| *s += f64::from(v));
                             norm_sum += f64::from(norms[row as usize]);
                         }
                         let size = rows.len() as f64;
-                        mean.iter_mut().zip(sum).for_each(|(m, s)| *m = (*s / size) as f32);
+                        mean.iter_mut()
+                            .zip(sum)
+                            .for_each(|(m, s)| *m = (*s / size) as f32);
                         *norm = (norm_sum / size) as f32;
                     },
                 );
             });
         }
+        context.tick(c, c, "means")?;
         Ok(Self {
             data: Cow::Owned(data),
             cols: d,
@@ -361,5 +406,375 @@ impl<'a> Points<'a> {
     /// The points as the product wants them.
     pub(crate) fn matrix(&self) -> Result<Matrix<'_>> {
         Matrix::new(&self.data, self.len(), self.cols)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::neighbors::distance;
+    use crate::product::{Scratch, dots};
+
+    /// All products of rows.
+    fn gram(x: Matrix<'_>) -> Vec<f32> {
+        let n = x.rows();
+        let mut out = vec![0.0; n * n];
+        dots(x, 0..n, x, 0..n, &mut Scratch::default(), &mut out);
+        out
+    }
+
+    /// Kruskal over all pairs of points, straight from the definition.
+    fn naive_frozen(
+        points: &Points<'_>,
+        clusters: &Clusters,
+        params: &BottomUpParams,
+        m: usize,
+    ) -> BottomUp {
+        let (n, out) = (points.len(), gram(points.matrix().unwrap()));
+        let size = |i: usize| params.penalty(clusters.members[points.cluster[i] as usize].len());
+        let mut edges = Vec::new();
+        for i in 0..n {
+            for j in i + 1..n {
+                let d = distance(points.norms[i], points.norms[j], out[i * n + j]);
+                let d = if params.distance == Distance::Euclidean {
+                    d.sqrt()
+                } else {
+                    d
+                };
+                edges.push((d + (size(i) + size(j)), i, j));
+            }
+        }
+        edges.sort_by(|a, b| a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        let mut name: Vec<usize> = (0..clusters.len()).collect();
+        let mut groups = clusters.groups.clone();
+        let mut done = Vec::new();
+        for (weight, i, j) in edges {
+            let (a, b) = (points.cluster[i] as usize, points.cluster[j] as usize);
+            let (low, high) = (name[a].min(name[b]), name[a].max(name[b]));
+            let barred = !groups.is_empty() && groups[low].iter().any(|g| groups[high].contains(g));
+            if low == high || barred {
+                continue;
+            }
+            name.iter_mut()
+                .filter(|name| **name == high)
+                .for_each(|name| *name = low);
+            if !groups.is_empty() {
+                let moved = groups[high].clone();
+                groups[low].extend(moved);
+            }
+            let rows = (points.row[i] as usize, points.row[j] as usize);
+            done.push(Merge {
+                clusters: (a, b),
+                rows,
+                weight,
+            });
+        }
+        let next = done.get(m).map_or(f32::INFINITY, |merge| merge.weight);
+        done.truncate(m);
+        clusters.merged(&Merges { done, next })
+    }
+
+    /// All pairs of clusters anew after each merge.
+    fn naive_live(
+        points: &Points<'_>,
+        clusters: &Clusters,
+        params: &BottomUpParams,
+        m: usize,
+    ) -> BottomUp {
+        let (n, out) = (points.len(), gram(points.matrix().unwrap()));
+        let mut sets: Vec<(Vec<u32>, Vec<i64>)> = (0..clusters.len())
+            .map(|c| {
+                (
+                    vec![c as u32],
+                    clusters.groups.get(c).cloned().unwrap_or_default(),
+                )
+            })
+            .collect();
+        let size = |set: &[u32]| {
+            set.iter()
+                .map(|&c| clusters.members[c as usize].len())
+                .sum::<usize>()
+        };
+        let (mut done, mut next) = (Vec::new(), f32::INFINITY);
+        loop {
+            let mut best = (f32::INFINITY, 0, 0, (0, 0));
+            for a in 0..sets.len() {
+                for b in a + 1..sets.len() {
+                    if sets[a].1.iter().any(|g| sets[b].1.contains(g)) {
+                        continue;
+                    }
+                    let mut least = (f32::INFINITY, 0, 0);
+                    let mut sum = 0.0;
+                    for i in (0..n).filter(|&i| sets[a].0.contains(&points.cluster[i])) {
+                        for j in (0..n).filter(|&j| sets[b].0.contains(&points.cluster[j])) {
+                            let d = distance(points.norms[i], points.norms[j], out[i * n + j]);
+                            let d = if params.distance == Distance::Euclidean {
+                                d.sqrt()
+                            } else {
+                                d
+                            };
+                            let found = (
+                                d,
+                                points.row[i].min(points.row[j]),
+                                points.row[i].max(points.row[j]),
+                            );
+                            if found
+                                .0
+                                .total_cmp(&least.0)
+                                .then((found.1, found.2).cmp(&(least.1, least.2)))
+                                .is_lt()
+                            {
+                                least = found;
+                            }
+                            let pairs = clusters.members[points.cluster[i] as usize].len()
+                                * clusters.members[points.cluster[j] as usize].len();
+                            sum += f64::from(d) * pairs as f64;
+                        }
+                    }
+                    let (size_a, size_b) = (size(&sets[a].0), size(&sets[b].0));
+                    let average = params.linkage == Linkage::Average;
+                    let d = if average {
+                        (sum / (size_a * size_b) as f64) as f32
+                    } else {
+                        least.0
+                    };
+                    let weight = d + (params.penalty(size_a) + params.penalty(size_b));
+                    if weight < best.0 {
+                        let first = |set: &[u32]| clusters.members[set[0] as usize][0] as usize;
+                        let rows = (first(&sets[a].0), first(&sets[b].0));
+                        let rows = if average {
+                            rows
+                        } else {
+                            (least.1 as usize, least.2 as usize)
+                        };
+                        best = (weight, a, b, rows);
+                    }
+                }
+            }
+            let (weight, a, b, rows) = best;
+            if done.len() == m || weight.is_infinite() {
+                next = next.min(weight);
+                break;
+            }
+            done.push(Merge {
+                clusters: (sets[a].0[0] as usize, sets[b].0[0] as usize),
+                rows,
+                weight,
+            });
+            let moved = sets.remove(b);
+            sets[a].0.extend(moved.0);
+            sets[a].0.sort_unstable();
+            sets[a].1.extend(moved.1);
+        }
+        clusters.merged(&Merges { done, next })
+    }
+
+    #[derive(Debug)]
+    struct Case {
+        data: Vec<f32>,
+        cols: usize,
+        labels: Vec<i64>,
+        groups: Option<Vec<i64>>,
+        params: BottomUpParams,
+    }
+
+    /// Whole numbers: ties and copies are common.
+    fn cases(sizes: Sizes) -> impl Strategy<Value = Case> {
+        (1_usize..28, 1_usize..5).prop_flat_map(move |(n, cols)| {
+            let value = (-3_i8..4).prop_map(f32::from);
+            let linkage = if sizes == Sizes::Live {
+                Just(Linkage::Single).boxed()
+            } else {
+                prop_oneof![Just(Linkage::Single), Just(Linkage::Average)].boxed()
+            };
+            (
+                prop::collection::vec(value, n * cols),
+                prop::collection::vec(0_i64..20, n),
+                prop::option::of(prop::collection::vec(-1_i64..6, n)),
+                (
+                    0..n + 2,
+                    prop::sample::select(vec![0.0, 0.003, 0.1]),
+                    linkage,
+                    any::<bool>(),
+                    1_usize..4,
+                ),
+            )
+                .prop_map(
+                    move |(
+                        data,
+                        raw,
+                        groups,
+                        (n_merges, size_penalty, linkage, root, min_clusters),
+                    )| {
+                        let mut names = raw.clone();
+                        names.sort_unstable();
+                        names.dedup();
+                        let name = |label: &i64| names.binary_search(label).unwrap() as i64;
+                        let root = root && linkage == Linkage::Single;
+                        let distance = if root {
+                            Distance::Euclidean
+                        } else {
+                            Distance::SquaredEuclidean
+                        };
+                        let params = BottomUpParams {
+                            n_merges,
+                            size_penalty,
+                            distance,
+                            linkage,
+                            sizes,
+                            min_clusters,
+                        };
+                        Case {
+                            data,
+                            cols,
+                            labels: raw.iter().map(name).collect(),
+                            groups,
+                            params,
+                        }
+                    },
+                )
+        })
+    }
+
+    fn both(case: &Case, threads: usize) -> (BottomUp, BottomUp) {
+        let x = Matrix::new(&case.data, case.labels.len(), case.cols).unwrap();
+        let pool = Context::pool(threads).unwrap();
+        let context = Context::quiet(&pool);
+        let groups = case.groups.as_deref();
+        let fast = bottom_up(x, Some(&case.labels), groups, &case.params, &context).unwrap();
+        let clusters = Clusters::new(x.rows(), Some(&case.labels), groups).unwrap();
+        let norms = squared_norms(x, "features", &context).unwrap();
+        let points = match case.params.linkage {
+            Linkage::Single => Points::rows(x, norms, &clusters),
+            Linkage::Average => Points::means(x, &norms, &clusters, &context).unwrap(),
+        };
+        let m = case
+            .params
+            .n_merges
+            .min(clusters.len().saturating_sub(case.params.min_clusters));
+        let slow = match case.params.sizes {
+            Sizes::Frozen => naive_frozen(&points, &clusters, &case.params, m),
+            Sizes::Live => naive_live(&points, &clusters, &case.params, m),
+        };
+        (fast, slow)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn frozen_equals_naive(case in cases(Sizes::Frozen), threads in 1_usize..4) {
+            let (fast, slow) = both(&case, threads);
+            prop_assert_eq!(fast, slow);
+        }
+
+        #[test]
+        fn live_equals_naive(case in cases(Sizes::Live), threads in 1_usize..4) {
+            let (fast, slow) = both(&case, threads);
+            prop_assert_eq!(fast, slow);
+        }
+    }
+
+    #[test]
+    fn means_are_means_over_pairs() {
+        let data: Vec<f32> = (0..60).map(|i| ((i * 37) % 23) as f32 / 7.0).collect();
+        let x = Matrix::new(&data, 20, 3).unwrap();
+        let labels: Vec<i64> = (0..20).map(|i| (i * i) % 5 % 3).collect();
+        let pool = Context::pool(2).unwrap();
+        let context = Context::quiet(&pool);
+        let clusters = Clusters::new(20, Some(&labels), None);
+        let clusters = clusters.unwrap();
+        let norms = squared_norms(x, "features", &context).unwrap();
+        let means = Points::means(x, &norms, &clusters, &context).unwrap();
+        let out = gram(means.matrix().unwrap());
+        for a in 0..clusters.len() {
+            for b in a + 1..clusters.len() {
+                let pair = |i: u32, j: u32| -> f64 {
+                    let ends = x.row(i as usize).iter().zip(x.row(j as usize));
+                    ends.map(|(p, q)| f64::from(p - q).powi(2)).sum()
+                };
+                let (left, right) = (&clusters.members[a], &clusters.members[b]);
+                let sum: f64 = left
+                    .iter()
+                    .flat_map(|&i| right.iter().map(move |&j| pair(i, j)))
+                    .sum();
+                let want = sum / (left.len() * right.len()) as f64;
+                let got = distance(means.norms[a], means.norms[b], out[a * means.len() + b]);
+                assert!((f64::from(got) - want).abs() < 1e-4, "{got} {want}");
+            }
+        }
+    }
+
+    /// Rounding of updated means decides nothing here, for no two weights are close.
+    #[test]
+    fn live_average_equals_naive() {
+        let (n, cols) = (70, 6);
+        let data: Vec<f32> = (0..n * cols)
+            .map(|i| ((i * 7919 + i * i) % 1009) as f32 / 300.0)
+            .collect();
+        for grouped in [false, true] {
+            let case = Case {
+                data: data.clone(),
+                cols,
+                labels: (0..n as i64).map(|i| i % 50).collect(),
+                groups: grouped.then(|| (0..n as i64).map(|i| (i * i) % 7 - 1).collect()),
+                params: BottomUpParams {
+                    n_merges: 45,
+                    size_penalty: 0.1,
+                    linkage: Linkage::Average,
+                    sizes: Sizes::Live,
+                    ..BottomUpParams::default()
+                },
+            };
+            let (fast, slow) = both(&case, 2);
+            assert_eq!((&fast.labels, &fast.pairs), (&slow.labels, &slow.pairs));
+            for (a, b) in fast.weights.iter().zip(&slow.weights) {
+                assert!((a - b).abs() < 1e-3, "{a} {b}");
+            }
+        }
+    }
+
+    /// Enough edges that buffers are thinned, and with groups several passes.
+    #[test]
+    fn many_edges_equal_naive() {
+        let (n, cols) = (900, 4);
+        let data: Vec<f32> = (0..n * cols)
+            .map(|i| ((i * 7919 + i * i) % 1009) as f32 / 100.0)
+            .collect();
+        for grouped in [false, true] {
+            for n_merges in [40, 899] {
+                let case = Case {
+                    data: data.clone(),
+                    cols,
+                    labels: (0..n as i64).collect(),
+                    groups: grouped.then(|| (0..n as i64).map(|i| (i * i) % 7 - 1).collect()),
+                    params: BottomUpParams {
+                        n_merges,
+                        ..BottomUpParams::default()
+                    },
+                };
+                let (fast, slow) = both(&case, 3);
+                assert!(fast == slow, "grouped {grouped}, {n_merges} merges");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_but_clean_labels() {
+        let x = Matrix::new(&[0.0; 4], 4, 1).unwrap();
+        let pool = Context::pool(1).unwrap();
+        let context = Context::quiet(&pool);
+        let params = BottomUpParams::default();
+        let text = |labels: &[i64]| {
+            bottom_up(x, Some(labels), None, &params, &context)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(text(&[0, 1, -1, 2]).contains("labels[2]=-1"));
+        assert!(text(&[0, 1, 3, 3]).contains("no 2"));
+        assert!(text(&[0, 1, 2, 9]).contains("no 3"));
+        assert!(text(&[0, 1, 2]).contains("3 entries"));
     }
 }

@@ -1,14 +1,15 @@
 //! Merging with the sizes of the start: Kruskal's algorithm on a stream of edges.
 //!
-//! Edges (w, i, j) come from tiles of the product in any order; the first m acceptable ones in the total order are wanted. Each worker
-//! has a buffer; a full one is thinned to what can still matter, and gives a bound that later edges must not pass:
+//! Edges (w, i, j) come from tiles of the product in any order; the first m acceptable ones in the total
+//! order are wanted. Each worker has a buffer; a full one is thinned to what can still matter, and gives a
+//! bound that later edges must not pass:
 //!
-//! * Without groups an edge is acceptable unless its ends are joined by lighter edges. Whatever Kruskal rejects in a part of
-//!   the edges it rejects in all, and an edge above m accepted ones of a part is above m accepted ones of all: the first m accepted edges
-//!   of a buffer are enough. One pass.
-//! * With groups that is no longer so: an accepted merge can forbid others. The lightest edges are kept, one for each
-//!   pair of clusters (the first decides: afterwards the two are one, or forbidden for good), and worked off in order;
-//!   if merges are missing, a further pass takes the edges beyond.
+//! * Without groups an edge is acceptable unless its ends are joined by lighter edges. Whatever Kruskal
+//!   rejects in a part of the edges it rejects in all, and an edge above m accepted ones of a part is above m
+//!   accepted ones of all: the first m accepted edges of a buffer are enough. One pass.
+//! * With groups that is no longer so: an accepted merge can forbid others. The lightest edges are kept, one
+//!   for each pair of clusters (the first decides: afterwards the two are one, or forbidden for good), and
+//!   worked off in order; if merges are missing, a further pass takes the edges beyond.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -47,7 +48,6 @@ pub(crate) fn merge(
         points,
         penalties: points.cluster.iter().map(penalty).collect(),
         root: params.distance == Distance::Euclidean,
-        context,
     };
     let mut forest = Forest::new(clusters);
     let mut done: Vec<Merge> = Vec::new();
@@ -58,12 +58,22 @@ pub(crate) fn merge(
     }
     let largest = capacity.max(BUFFER_MAX / context.threads());
     while done.len() < wanted {
-        let (edges, bound) = search.pass(&forest, clusters, wanted, after, capacity)?;
+        let (edges, bound) = search.pass(&forest, wanted, after, capacity, context)?;
         for edge in edges {
-            let (a, b) = (points.cluster[edge.i as usize] as usize, points.cluster[edge.j as usize] as usize);
+            let (a, b) = (
+                points.cluster[edge.i as usize] as usize,
+                points.cluster[edge.j as usize] as usize,
+            );
             if forest.join(a, b) {
-                let rows = (points.row[edge.i as usize] as usize, points.row[edge.j as usize] as usize);
-                done.push(Merge { clusters: (a, b), rows, weight: f32::from_bits(edge.bits) });
+                let rows = (
+                    points.row[edge.i as usize] as usize,
+                    points.row[edge.j as usize] as usize,
+                );
+                done.push(Merge {
+                    clusters: (a, b),
+                    rows,
+                    weight: f32::from_bits(edge.bits),
+                });
                 if done.len() == wanted {
                     break;
                 }
@@ -95,7 +105,11 @@ impl Forest {
         let bit = |&g: &i64| 1_u64 << ((g as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58);
         Self {
             sets: UnionFind::new(clusters.len()),
-            masks: clusters.groups.iter().map(|set| set.iter().map(bit).fold(0, |a, b| a | b)).collect(),
+            masks: clusters
+                .groups
+                .iter()
+                .map(|set| set.iter().map(bit).fold(0, |a, b| a | b))
+                .collect(),
             groups: clusters.groups.clone(),
         }
     }
@@ -106,7 +120,9 @@ impl Forest {
 
     /// Whether the roots `a` and `b` may never merge.
     fn barred(&self, a: usize, b: usize) -> bool {
-        self.grouped() && self.masks[a] & self.masks[b] != 0 && share(&self.groups[a], &self.groups[b])
+        self.grouped()
+            && self.masks[a] & self.masks[b] != 0
+            && share(&self.groups[a], &self.groups[b])
     }
 
     /// Join the clusters `a` and `b` if they are two and share no group.
@@ -135,7 +151,6 @@ struct Search<'a> {
     penalties: Vec<f32>,
     /// Take the square root of distances.
     root: bool,
-    context: &'a Context<'a>,
 }
 
 /// What one worker owns.
@@ -149,38 +164,56 @@ struct Worker {
 }
 
 impl Search<'_> {
-    /// The edges after `after` that can matter, in order, and the last one up to which they are complete (`None`: all).
+    /// The edges after `after` that can matter, in order, and the last one up to which they are complete
+    /// (`None`: all).
     fn pass(
         &self,
         forest: &Forest,
-        clusters: &Clusters,
         wanted: usize,
         after: Option<Edge>,
         capacity: usize,
+        context: &Context<'_>,
     ) -> Result<(Vec<Edge>, Option<Edge>)> {
         let n = self.points.len();
         let tiles = upper_tiles(n.div_ceil(TILE));
         let mut sets = forest.sets.clone();
-        let roots: Vec<u32> = self.points.cluster.iter().map(|&c| sets.find(c as usize) as u32).collect();
+        let roots: Vec<u32> = self
+            .points
+            .cluster
+            .iter()
+            .map(|&c| sets.find(c as usize) as u32)
+            .collect();
         let limit = AtomicU32::new(f32::INFINITY.to_bits());
-        let pass = Pass { search: self, forest, roots, after, wanted, capacity, limit };
+        let pass = Pass {
+            search: self,
+            forest,
+            roots,
+            after,
+            wanted,
+            capacity,
+            limit,
+        };
         let new = || Worker {
             scratch: Scratch::default(),
             tile: vec![0.0; TILE * TILE],
             edges: Vec::new(),
-            sets: UnionFind::new(clusters.len()),
+            sets: forest.sets.clone(),
             bound: None,
         };
-        let workers = self.context.queue(tiles.len(), "merge", new, |worker, t| {
+        let workers = context.queue(tiles.len(), "merge", new, |worker, t| {
             let (b, c) = tiles[t];
             pass.tile(worker, b, c);
         })?;
-        let bound = if forest.grouped() { workers.iter().filter_map(|w| w.bound).min() } else { None };
+        let bound = if forest.grouped() {
+            workers.iter().filter_map(|w| w.bound).min()
+        } else {
+            None
+        };
         let mut edges: Vec<Edge> = workers.into_iter().flat_map(|w| w.edges).collect();
         if let Some(bound) = bound {
             edges.retain(|edge| *edge <= bound);
         }
-        self.context.install(|| edges.sort_unstable());
+        context.install(|| edges.sort_unstable());
         Ok((edges, bound))
     }
 }
@@ -225,7 +258,9 @@ impl Pass<'_> {
         let search = self.search;
         let (norm, penalty) = (search.points.norms[i], search.penalties[i]);
         let others = first..first + line.len();
-        let ends = search.points.norms[others.clone()].iter().zip(&search.penalties[others]);
+        let ends = search.points.norms[others.clone()]
+            .iter()
+            .zip(&search.penalties[others]);
         if search.root {
             for (value, (&n, &p)) in line.iter_mut().zip(ends) {
                 *value = distance(norm, n, *value).sqrt() + (penalty + p);
@@ -237,12 +272,17 @@ impl Pass<'_> {
         }
         let limit = f32::from_bits(self.limit.load(Ordering::Relaxed));
         for (c, chunk) in line.chunks(CHUNK).enumerate() {
-            if !chunk.iter().fold(false, |near, &w| near | (w <= limit)) {
+            // Counted instead of `any`: that is one vector comparison.
+            if chunk.iter().map(|&w| u32::from(w <= limit)).sum::<u32>() == 0 {
                 continue;
             }
             for (e, &w) in chunk.iter().enumerate() {
                 let j = first + c * CHUNK + e;
-                let edge = Edge { bits: w.to_bits(), i: i as u32, j: j as u32 };
+                let edge = Edge {
+                    bits: w.to_bits(),
+                    i: i as u32,
+                    j: j as u32,
+                };
                 if w <= limit && Some(edge) > self.after && self.matters(i, j) {
                     worker.edges.push(edge);
                 }
@@ -257,7 +297,11 @@ impl Pass<'_> {
 
     /// Keep of a buffer what can still matter, and lower the limit.
     fn thin(&self, worker: &mut Worker) {
-        let last = if self.forest.grouped() { self.keep_lightest(worker) } else { self.keep_accepted(worker) };
+        let last = if self.forest.grouped() {
+            self.keep_lightest(worker)
+        } else {
+            self.keep_accepted(worker)
+        };
         if let Some(last) = last {
             self.limit.fetch_min(last.bits, Ordering::Relaxed);
         }
@@ -271,11 +315,18 @@ impl Pass<'_> {
         let mut accepted = 0;
         worker.edges.retain(|edge| {
             let keep = accepted < wanted
-                && sets.union(roots[edge.i as usize] as usize, roots[edge.j as usize] as usize);
+                && sets.union(
+                    roots[edge.i as usize] as usize,
+                    roots[edge.j as usize] as usize,
+                );
             accepted += usize::from(keep);
             keep
         });
-        if accepted == wanted { worker.edges.last().copied() } else { None }
+        if accepted == wanted {
+            worker.edges.last().copied()
+        } else {
+            None
+        }
     }
 
     /// With groups: the first edge of each pair of sets, of these the lightest half of the buffer.
@@ -284,7 +335,9 @@ impl Pass<'_> {
             let (a, b) = (self.roots[edge.i as usize], self.roots[edge.j as usize]);
             (a.min(b), a.max(b))
         };
-        worker.edges.sort_unstable_by_key(|edge| (pair(edge), *edge));
+        worker
+            .edges
+            .sort_unstable_by_key(|edge| (pair(edge), *edge));
         worker.edges.dedup_by_key(|edge| pair(edge));
         let keep = self.capacity / 2;
         if worker.edges.len() > keep {

@@ -1,9 +1,10 @@
 //! Merging with live sizes: sequential agglomeration on a matrix of cluster dissimilarities.
 //!
-//! After merging A and B every other cluster X is `min(D(A, X), D(B, X))` from them (single linkage) or the mean weighted by sizes (average
-//! linkage, Lance and Williams 1967: exact for means over pairs), and the penalty counts the new size. The upper triangle of D is kept, 2 C^2
-//! bytes; each cluster remembers its lightest partner among the later ones, so that a merge costs O(C) and a rescan of the few that
-//! lost theirs. Equal weights go by the smallest rows of the two clusters.
+//! After merging A and B every other cluster X is `min(D(A, X), D(B, X))` from them (single linkage) or the
+//! mean weighted by sizes (average linkage, Lance and Williams 1967: exact for means over pairs), and the
+//! penalty counts the new size. The upper triangle of D is kept, 2 C^2 bytes; each cluster remembers its
+//! lightest partner among the later ones, so that a merge costs O(C) and a rescan of the few that lost
+//! theirs. Equal weights go by the smallest rows of the two clusters.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -25,13 +26,21 @@ pub(crate) fn merge(
 ) -> Result<Merges> {
     let c = clusters.len();
     let average = params.linkage == Linkage::Average;
-    let copy = if average || c == points.len() { 0 } else { points.data.len() };
+    let copy = if average || c == points.len() {
+        0
+    } else {
+        points.data.len()
+    };
     memory::check(
         (c as u128 * c as u128 / 2 + copy as u128) * 4,
         &format!("sizes='live' with {c} clusters"),
         "take sizes='frozen', or fewer clusters to begin with",
     )?;
-    let points = if copy > 0 { sorted(&points, clusters) } else { points };
+    let points = if copy > 0 {
+        sorted(&points, clusters)
+    } else {
+        points
+    };
     let mut state = State {
         triangle: Triangle::measured(&points, clusters, params, context)?,
         sizes: clusters.members.iter().map(Vec::len).collect(),
@@ -40,17 +49,29 @@ pub(crate) fn merge(
         params,
     };
     let blocks = context.blocks(c, 512, "nearest", |range| {
-        range.into_par_iter().map(|a| state.lightest(a)).collect::<Vec<_>>()
+        range
+            .into_par_iter()
+            .map(|a| state.lightest(a))
+            .collect::<Vec<_>>()
     })?;
     state.best = blocks.concat();
-    let mut members: Vec<Vec<u32>> = if average { Vec::new() } else { clusters.members.clone() };
+    let mut members: Vec<Vec<u32>> = if average {
+        Vec::new()
+    } else {
+        clusters.members.clone()
+    };
     let mut done = Vec::with_capacity(m);
     let place = places(&points);
     while done.len() < m {
         context.tick(done.len(), m, "merge")?;
-        let Some((weight, a, b)) = state.first() else { break };
+        let Some((weight, a, b)) = state.first() else {
+            break;
+        };
         let rows = if average {
-            (clusters.members[a][0] as usize, clusters.members[b][0] as usize)
+            (
+                clusters.members[a][0] as usize,
+                clusters.members[b][0] as usize,
+            )
         } else {
             let pair = closest(&points, &place, &members[a], &members[b])?;
             let moved = std::mem::take(&mut members[b]);
@@ -58,7 +79,11 @@ pub(crate) fn merge(
             members[a].sort_unstable();
             pair
         };
-        done.push(Merge { clusters: (a, b), rows, weight });
+        done.push(Merge {
+            clusters: (a, b),
+            rows,
+            weight,
+        });
         state.join(a, b);
     }
     context.tick(m, m, "merge")?;
@@ -72,7 +97,12 @@ fn sorted(points: &Points<'_>, clusters: &Clusters) -> Points<'static> {
     let d = points.cols;
     let row = |&i: &u32| &points.data[i as usize * d..(i as usize + 1) * d];
     Points {
-        data: order.iter().flat_map(row).copied().collect::<Vec<f32>>().into(),
+        data: order
+            .iter()
+            .flat_map(row)
+            .copied()
+            .collect::<Vec<f32>>()
+            .into(),
         cols: d,
         norms: order.iter().map(|&i| points.norms[i as usize]).collect(),
         cluster: order.iter().map(|&i| points.cluster[i as usize]).collect(),
@@ -90,7 +120,8 @@ fn places(points: &Points<'_>) -> Vec<u32> {
     place
 }
 
-/// The rows (i, j), i of `a` and j of `b`, with the least distance; ties by the smaller and then the larger row.
+/// The rows (i, j), i of `a` and j of `b`, with the least distance; ties by the smaller and then the larger
+/// row.
 fn closest(points: &Points<'_>, place: &[u32], a: &[u32], b: &[u32]) -> Result<(usize, usize)> {
     let d = points.cols;
     let gather = |rows: &[u32]| -> Vec<f32> {
@@ -100,13 +131,23 @@ fn closest(points: &Points<'_>, place: &[u32], a: &[u32], b: &[u32]) -> Result<(
     let (x, y) = (gather(a), gather(b));
     let mut out = vec![0.0; a.len() * b.len()];
     let (x, y) = (Matrix::new(&x, a.len(), d)?, Matrix::new(&y, b.len(), d)?);
-    dots(x, 0..a.len(), y, 0..b.len(), &mut Scratch::default(), &mut out);
+    dots(
+        x,
+        0..a.len(),
+        y,
+        0..b.len(),
+        &mut Scratch::default(),
+        &mut out,
+    );
     let norm = |row: u32| points.norms[place[row as usize] as usize];
     let mut best = (f32::INFINITY, u32::MAX, u32::MAX);
     for (&i, line) in a.iter().zip(out.chunks_exact(b.len())) {
         for (&j, &dot) in b.iter().zip(line) {
             let found = (distance(norm(i), norm(j), dot), i.min(j), i.max(j));
-            let order = found.0.total_cmp(&best.0).then((found.1, found.2).cmp(&(best.1, best.2)));
+            let order = found
+                .0
+                .total_cmp(&best.0)
+                .then((found.1, found.2).cmp(&(best.1, best.2)));
             if order.is_lt() {
                 best = found;
             }
@@ -150,8 +191,11 @@ impl Triangle {
         let mut rest = &mut values[..];
         for b in 0..c.div_ceil(STEP) {
             let own = block(b, STEP, c);
-            let (head, tail) = rest.split_at_mut(Self::start(own.end, c) - Self::start(own.start, c));
-            let lo = points.cluster.partition_point(|&a| (a as usize) < own.start);
+            let (head, tail) =
+                rest.split_at_mut(Self::start(own.end, c) - Self::start(own.start, c));
+            let lo = points
+                .cluster
+                .partition_point(|&a| (a as usize) < own.start);
             let hi = points.cluster.partition_point(|&a| (a as usize) < own.end);
             blocks.push((own, lo..hi, Mutex::new(head)));
             rest = tail;
@@ -181,14 +225,18 @@ impl Triangle {
             for a in own.clone() {
                 let line = &mut head[Self::start(a, c) - start..Self::start(a + 1, c) - start];
                 for (b, value) in (a + 1..).zip(line) {
-                    let barred = !clusters.groups.is_empty() && share(&clusters.groups[a], &clusters.groups[b]);
+                    let barred = !clusters.groups.is_empty()
+                        && share(&clusters.groups[a], &clusters.groups[b]);
                     let d = if root { value.sqrt() } else { *value };
                     *value = if barred { f32::INFINITY } else { d };
                 }
             }
         })?;
         drop(blocks);
-        Ok(Self { values, clusters: c })
+        Ok(Self {
+            values,
+            clusters: c,
+        })
     }
 }
 
@@ -230,7 +278,9 @@ impl State<'_> {
     fn first(&self) -> Option<(f32, usize, usize)> {
         let pairs = self.best.iter().enumerate().filter(|&(a, _)| self.alive[a]);
         let lightest = pairs.min_by(|x, y| x.1.0.total_cmp(&y.1.0));
-        lightest.filter(|(_, best)| best.0 < f32::INFINITY).map(|(a, best)| (best.0, a, best.1))
+        lightest
+            .filter(|(_, best)| best.0 < f32::INFINITY)
+            .map(|(a, best)| (best.0, a, best.1))
     }
 
     /// Put `b` into `a`, a < b, and bring distances and partners up to date.
@@ -255,14 +305,17 @@ impl State<'_> {
             *self.triangle.at(a, x) = joined;
         }
         self.best[a] = self.lightest(a);
-        for x in (0..b).filter(|&x| x != a && self.alive[x]).collect::<Vec<_>>() {
+        for x in (0..b)
+            .filter(|&x| x != a && self.alive[x])
+            .collect::<Vec<_>>()
+        {
             let (weight, partner) = self.best[x];
             if partner == a || partner == b {
                 self.best[x] = self.lightest(x);
             } else if x < a {
                 let d = *self.triangle.at(x, a);
                 let to_a = self.weight(d, x, a);
-                if to_a < weight || (to_a == weight && a < partner && d.is_finite()) {
+                if to_a < weight || (to_a <= weight && a < partner && d.is_finite()) {
                     self.best[x] = (to_a, a);
                 }
             }

@@ -9,9 +9,9 @@ use crate::{Error, Result};
 
 /// Threads, interruption and progress of one call.
 ///
-/// The pool belongs to the call: it survives `fork`, and a caller decides how many threads work. `report` is asked
-/// between blocks of work, on the thread that called the kernel, never on a worker; `false` ends the kernel
-/// with [`Error::Interrupted`]. Kernels size their blocks so that it is asked every 20 to 100 ms.
+/// The pool belongs to the call: it survives `fork`, and a caller decides how many threads work. `report` is
+/// asked between blocks of work, on the thread that called the kernel, never on a worker; `false` ends the
+/// kernel with [`Error::Interrupted`]. Kernels size their blocks so that it is asked every 20 to 100 ms.
 pub struct Context<'a> {
     pool: &'a rayon::ThreadPool,
     report: &'a (dyn Fn(usize, usize, &'static str) -> bool + 'a),
@@ -93,9 +93,9 @@ impl<'a> Context<'a> {
         Ok(out)
     }
 
-    /// Items `0..n`, taken one after another by whichever worker is free: no worker waits for another before the end.
-    /// Each worker owns a state made by `init`; the states come back in no fixed order. The calling thread
-    /// asks the question meanwhile; after a "stop" each worker ends with the item it is at.
+    /// Items `0..n`, taken one after another by whichever worker is free: no worker waits for another before
+    /// the end. Each worker owns a state made by `init`; the states come back in no fixed order. The calling
+    /// thread asks the question meanwhile; after a "stop" each worker ends with the item it is at.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when the caller says stop.
@@ -196,7 +196,7 @@ mod tests {
         let pool = Context::pool(3).expect("a pool");
         let context = Context::quiet(&pool);
         let states = context
-            .queue(1000, "test", Vec::new, |state, i| state.push(i))
+            .queue(1000, "test", Vec::new, Vec::push)
             .expect("not interrupted");
         let mut items = states.concat();
         items.sort_unstable();

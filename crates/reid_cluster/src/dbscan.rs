@@ -210,7 +210,13 @@ mod tests {
     fn symmetric(values: &[u8], n: usize) -> Vec<f32> {
         let at = |i: usize, j: usize| f32::from(values[i.min(j) * n + i.max(j)]) / 8.0;
         (0..n * n)
-            .map(|p| if p / n == p % n { 0.0 } else { at(p / n, p % n) })
+            .map(|p| {
+                if p / n == p % n {
+                    0.0
+                } else {
+                    at(p / n, p % n)
+                }
+            })
             .collect()
     }
 
@@ -248,14 +254,26 @@ mod tests {
     #[test]
     fn a_long_chain_needs_no_deep_stack() {
         let n = 300_000_i32;
-        let indices: Vec<i32> = (0..n).flat_map(|i| [(i - 1).max(0), (i + 1).min(n - 1)]).collect();
+        let indices: Vec<i32> = (0..n)
+            .flat_map(|i| [(i - 1).max(0), (i + 1).min(n - 1)])
+            .collect();
         let indptr: Vec<i64> = (0..=i64::from(n)).map(|i| 2 * i).collect();
         let data = vec![0.5; indices.len()];
         let pool = Context::pool(2).unwrap();
         let context = Context::quiet(&pool);
         let graph = Distances::Sparse(Graph::new(&indptr, &indices, &data, &context).unwrap());
-        assert!(dbscan(&graph, 0.5, 2, &context).unwrap().iter().all(|&l| l == 0));
-        assert!(dbscan(&graph, 0.4, 2, &context).unwrap().iter().all(|&l| l == NOISE));
+        assert!(
+            dbscan(&graph, 0.5, 2, &context)
+                .unwrap()
+                .iter()
+                .all(|&l| l == 0)
+        );
+        assert!(
+            dbscan(&graph, 0.4, 2, &context)
+                .unwrap()
+                .iter()
+                .all(|&l| l == NOISE)
+        );
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// An argument outside its range.
+    #[allow(clippy::needless_pass_by_value)] // callers pass plain numbers and words
     pub fn parameter(name: &'static str, value: impl ToString, remedy: impl Into<String>) -> Self {
         Self::Parameter {
             name,

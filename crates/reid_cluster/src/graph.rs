@@ -49,7 +49,7 @@ impl<'a> Graph<'a> {
             indices: indices.into(),
             data: data.into(),
         };
-        graph.check_rows(context, |graph, i| graph.bad_entry(i))?;
+        graph.check_rows(context, Self::bad_entry)?;
         let ordered = |i: usize| graph.row(i).0.is_sorted();
         if !context.install(|| (0..graph.rows()).into_par_iter().all(ordered)) {
             graph.sort_rows();
@@ -118,9 +118,9 @@ impl<'a> Graph<'a> {
                 "distances[{i}, {}] is {}: a distance must be 0 or more",
                 columns[at], weights[at]
             ),
-            Fault::Twice(j) => format!(
-                "distances[{i}, {j}] is stored twice: keep one, for example the smaller"
-            ),
+            Fault::Twice(j) => {
+                format!("distances[{i}, {j}] is stored twice: keep one, for example the smaller")
+            }
         }))
     }
 
@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn refuses_broken_structure_by_name() {
-        let cases: [(&[i64], &[i32], &[f32], &str); 9] = [
+        type Case<'a> = (&'a [i64], &'a [i32], &'a [f32], &'a str);
+        let cases: [Case<'_>; 9] = [
             (&[], &[], &[], "indptr is empty"),
             (&[1, 1], &[], &[], "starts with 1"),
             (&[0, 2, 1], &[0], &[0.0], "falls from 2 to 1 at row 1"),

@@ -18,10 +18,12 @@
 
 use rayon::prelude::*;
 
-use crate::neighbors::check_shape;
-use crate::product::squared_norms;
+use crate::neighborhoods::neighborhoods;
 use crate::sparse::SparseRows;
-use crate::{Context, Error, Graph, Matrix, Result, knn, memory};
+use crate::{Context, Error, Graph, Matrix, Result, memory};
+
+/// Rows copied by one thread between two questions "go on?".
+const TURNS: usize = 1 << 14;
 
 /// Distance whose exponential weighs the neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +85,7 @@ pub fn jaccard(
         "call jaccard_graph, which keeps close pairs only",
     )?;
     let vectors = neighborhoods(features, params, neighbors, context)?;
-    let columns = vectors.transposed();
+    let columns = vectors.transposed(context)?;
     let mut distances = vec![0.0_f32; n * n];
     let step = ((1 << 25) / n).max(1);
     for (block, rows) in distances.chunks_mut(step * n).enumerate() {
@@ -126,25 +128,31 @@ pub fn jaccard_graph(
         ));
     }
     let vectors = neighborhoods(features, params, neighbors, context)?;
-    let columns = vectors.transposed();
+    let columns = vectors.transposed(context)?;
     let n = vectors.rows();
+    let cut = f64::from(max_distance);
+    let enough = ((2.0 - 2.0 * cut) / (2.0 - cut) - 1e-5) as f32; // a sum below it is beyond the cut
     // One sum a row of the whole set, and the rows whose sum is not 0.
-    let sums = || (vec![0.0_f32; n], Vec::new());
+    let sums = || (vec![0.0_f32; n], vec![0_i32; n + 1]);
     let upper = SparseRows::build(n, "jaccard", context, sums, |(sums, touched), i, out| {
+        let mut count = 0;
         for &(l, v) in vectors.row(i) {
             let sharing = columns.row(l as usize);
             let after = sharing.partition_point(|&(j, _)| j as usize <= i);
             for &(j, w) in &sharing[after..] {
                 let sum = &mut sums[j as usize];
-                if *sum == 0.0 {
-                    touched.push(j);
-                }
+                touched[count] = j; // without a branch: whether the row is new cannot be foreseen
+                count += usize::from(*sum == 0.0);
                 *sum += v.min(w);
             }
         }
         let start = out.len();
-        for j in touched.drain(..) {
-            let d = distance(std::mem::take(&mut sums[j as usize]));
+        for &j in &touched[..count] {
+            let sum = std::mem::take(&mut sums[j as usize]);
+            if sum < enough {
+                continue;
+            }
+            let d = distance(sum);
             if d <= max_distance && d < 1.0 {
                 out.push((j, d));
             }
@@ -152,177 +160,7 @@ pub fn jaccard_graph(
         out[start..].sort_unstable_by_key(|&(j, _)| j);
     })?;
     drop((vectors, columns));
-    mirrored(&upper)
-}
-
-/// Rows `V'`: how much each point belongs to the neighbourhood of the row's point.
-fn neighborhoods(
-    features: Matrix<'_>,
-    params: &JaccardParams,
-    neighbors: Option<Given<'_>>,
-    context: &Context<'_>,
-) -> Result<SparseRows> {
-    let n = features.rows();
-    check_shape(features, "features")?;
-    let depth = Depths::new(params, n)?;
-    features.check_finite("features", context)?;
-    let norms = squared_norms(features, "features", context)?;
-    let ranks = match neighbors {
-        Some(given) => checked(given, n, depth.long)?,
-        None => knn(features, None, depth.long, context)?.indices,
-    };
-    let ranks = Ranks {
-        ids: &ranks,
-        depth: depth.long,
-    };
-    let short = SparseRows::build(n, "reciprocal", context, Vec::new, |near, i, out| {
-        ranks.reciprocal(i, depth.short, near);
-        out.extend(near.iter().map(|&j| (j, 0.0)));
-    })?;
-    let lists = || (Vec::new(), Vec::new(), Vec::new());
-    let weights = SparseRows::build(n, "weights", context, lists, |(near, set, e), i, out| {
-        ranks.reciprocal(i, depth.long, near);
-        expand(near, &short, set);
-        e.clear();
-        e.extend(set.iter().map(|&j| {
-            let product = dot(features.row(i), features.row(j as usize));
-            match params.weights {
-                Weights::Inner => 2.0 - 2.0 * f64::from(product),
-                Weights::SquaredEuclidean => {
-                    f64::from(norms[i]) + f64::from(norms[j as usize]) - 2.0 * f64::from(product)
-                }
-            }
-        }));
-        softmax(set, e, out);
-    })?;
-    drop(short);
-    if depth.mean == 1 {
-        return Ok(weights);
-    }
-    let sums = || (vec![0.0_f32; n], Vec::new());
-    SparseRows::build(n, "expansion", context, sums, |(sums, touched), i, out| {
-        let rows = ranks.first(i, depth.mean);
-        for &t in rows {
-            for &(l, v) in weights.row(t as usize) {
-                if sums[l as usize] == 0.0 {
-                    touched.push(l);
-                }
-                sums[l as usize] += v;
-            }
-        }
-        touched.sort_unstable();
-        let count = rows.len() as f32;
-        out.extend(touched.drain(..).map(|l| (l, std::mem::take(&mut sums[l as usize]) / count)));
-    })
-}
-
-/// How many neighbours each step looks at, the point itself included.
-struct Depths {
-    long: usize,
-    short: usize,
-    mean: usize,
-}
-
-impl Depths {
-    fn new(params: &JaccardParams, n: usize) -> Result<Self> {
-        for (name, value) in [("k1", params.k1), ("k2", params.k2)] {
-            if value == 0 {
-                return Err(Error::parameter(name, value, "must be at least 1"));
-            }
-        }
-        let itself = usize::from(!params.count_self);
-        let k1 = params.k1.min(n - itself);
-        let half = k1 / 2 + usize::from(k1 % 4 == 3); // halves round to even, as in the published code
-        let long = k1 + itself;
-        Ok(Self {
-            long,
-            short: long.min(half + 1),
-            mean: long.min(params.k2),
-        })
-    }
-}
-
-/// Neighbour lists of equal length, the point itself first, -1 after the last.
-struct Ranks<'a> {
-    ids: &'a [i32], // (n, depth)
-    depth: usize,
-}
-
-impl Ranks<'_> {
-    /// The first `depth` neighbours of `i`, fewer where the list is short.
-    fn first(&self, i: usize, depth: usize) -> &[i32] {
-        let list = &self.ids[i * self.depth..][..depth];
-        let end = list.iter().position(|&j| j < 0).unwrap_or(depth);
-        &list[..end]
-    }
-
-    /// Neighbours of `i` that have `i` as a neighbour, ascending.
-    fn reciprocal(&self, i: usize, depth: usize, out: &mut Vec<i32>) {
-        out.clear();
-        let mutual = |&&j: &&i32| self.ids[j as usize * self.depth..][..depth].contains(&(i as i32));
-        out.extend(self.first(i, depth).iter().filter(mutual));
-        out.sort_unstable();
-    }
-}
-
-/// Lists of `depth` from those given: the point itself first, repeats and -1 left out.
-fn checked(given: Given<'_>, n: usize, depth: usize) -> Result<Vec<i32>> {
-    let columns = given.columns;
-    if given.indices.len() != n * columns {
-        return Err(Error::Shape(format!(
-            "neighbors has {} entries in {columns} columns for {n} rows of features: give one list a row",
-            given.indices.len()
-        )));
-    }
-    if columns < depth {
-        return Err(Error::Shape(format!(
-            "neighbors has {columns} columns: k1 needs at least {depth}, the row itself among them"
-        )));
-    }
-    let mut ranks = vec![-1; n * depth];
-    for (i, list) in ranks.chunks_mut(depth).enumerate() {
-        list[0] = i as i32;
-        let mut filled = 1;
-        for (column, &j) in given.indices[i * columns..][..depth].iter().enumerate() {
-            if j < -1 || j >= n as i32 {
-                return Err(Error::Shape(format!(
-                    "neighbors[{i}, {column}] is {j}: must be 0 to {}, or -1 for none",
-                    n - 1
-                )));
-            }
-            if filled < depth && j >= 0 && !list[..filled].contains(&j) {
-                list[filled] = j;
-                filled += 1;
-            }
-        }
-    }
-    Ok(ranks)
-}
-
-/// `set` = `near` and the short sets of its members that lie in it by more than two thirds, ascending.
-fn expand(near: &[i32], short: &SparseRows, set: &mut Vec<i32>) {
-    set.clear();
-    set.extend_from_slice(near);
-    for &c in near {
-        let candidates = short.row(c as usize);
-        let inside = |&&(j, _): &&(i32, f32)| near.binary_search(&j).is_ok();
-        if 3 * candidates.iter().filter(inside).count() > 2 * candidates.len() {
-            set.extend(candidates.iter().map(|&(j, _)| j));
-        }
-    }
-    set.sort_unstable();
-    set.dedup();
-}
-
-/// `exp(-d) / sum`, counted from the nearest so that nothing overflows; weights that vanish in float32 are left out.
-fn softmax(set: &[i32], distances: &mut [f64], out: &mut Vec<(i32, f32)>) {
-    let nearest = distances.iter().copied().fold(f64::INFINITY, f64::min);
-    for d in distances.iter_mut() {
-        *d = (nearest - *d).exp();
-    }
-    let sum: f64 = distances.iter().sum();
-    let weighted = set.iter().zip(distances.iter()).map(|(&j, e)| (j, (e / sum) as f32));
-    out.extend(weighted.filter(|&(_, v)| v > 0.0));
+    mirrored(&upper, context)
 }
 
 /// `1 - s / (2 - s)`, in float32 as published, not below 0.
@@ -331,22 +169,8 @@ fn distance(s: f32) -> f32 {
     if d > 0.0 { d } else { 0.0 }
 }
 
-/// Scalar product with one fixed order of sums, whichever row comes first.
-fn dot(x: &[f32], y: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let mut sums = [0.0_f32; LANES];
-    let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-    let tail: f32 = xs.remainder().iter().zip(ys.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in xs.zip(ys) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    sums.iter().sum::<f32>() + tail
-}
-
 /// Both triangles and the diagonal from the upper one.
-fn mirrored(upper: &SparseRows) -> Result<Graph<'static>> {
+fn mirrored(upper: &SparseRows, context: &Context<'_>) -> Result<Graph<'static>> {
     let n = upper.rows();
     let entries = 2 * upper.len() + n;
     memory::check(
@@ -374,12 +198,16 @@ fn mirrored(upper: &SparseRows) -> Result<Graph<'static>> {
     };
     // Row i gets its smaller columns before its turn comes, so every row is ascending.
     for i in 0..n {
+        if i % TURNS == 0 {
+            context.tick(i, n, "graph")?;
+        }
         put(i, i as i32, 0.0);
         for &(j, d) in upper.row(i) {
             put(i, j, d);
             put(j as usize, i as i32, d);
         }
     }
+    context.tick(n, n, "graph")?;
     Ok(Graph {
         indptr: indptr.into(),
         indices: indices.into(),
@@ -397,7 +225,11 @@ mod tests {
     fn naive(x: Matrix<'_>, p: &JaccardParams) -> Vec<f64> {
         let n = x.rows();
         let product = |i: usize, j: usize| -> f64 {
-            x.row(i).iter().zip(x.row(j)).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+            x.row(i)
+                .iter()
+                .zip(x.row(j))
+                .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                .sum()
         };
         let squared = |i, j| product(i, i) + product(j, j) - 2.0 * product(i, j);
         let k1 = p.k1.min(n - usize::from(!p.count_self));
@@ -412,10 +244,14 @@ mod tests {
             })
             .collect();
         let mutual = |i: usize, a: usize| -> Vec<usize> {
-            rank[i][..a].iter().copied().filter(|&j| rank[j][..a].contains(&i)).collect()
+            rank[i][..a]
+                .iter()
+                .copied()
+                .filter(|&j| rank[j][..a].contains(&i))
+                .collect()
         };
         let mut v = vec![vec![0.0; n]; n];
-        for i in 0..n {
+        for (i, row) in v.iter_mut().enumerate() {
             let near = mutual(i, long);
             let mut set = near.clone();
             for &c in &near {
@@ -425,18 +261,22 @@ mod tests {
                 }
             }
             for &j in &set {
-                v[i][j] = match p.weights {
+                row[j] = match p.weights {
                     Weights::Inner => (2.0 * product(i, j) - 2.0).exp(),
                     Weights::SquaredEuclidean => (-squared(i, j)).exp(),
                 };
             }
-            let sum: f64 = v[i].iter().sum();
-            v[i].iter_mut().for_each(|w| *w /= sum);
+            let sum: f64 = row.iter().sum();
+            *row = row.iter().map(|w| w / sum).collect();
         }
         let rows = &rank;
         let k2 = p.k2.min(long);
         let v: Vec<Vec<f64>> = (0..n)
-            .map(|i| (0..n).map(|l| rows[i][..k2].iter().map(|&t| v[t][l]).sum::<f64>() / k2 as f64).collect())
+            .map(|i| {
+                (0..n)
+                    .map(|l| rows[i][..k2].iter().map(|&t| v[t][l]).sum::<f64>() / k2 as f64)
+                    .collect()
+            })
             .collect();
         (0..n * n)
             .map(|at| {
@@ -497,20 +337,14 @@ mod tests {
         let x = Matrix::new(&data, 4, 2).unwrap();
         let pool = Context::pool(1).unwrap();
         for weights in [Weights::Inner, Weights::SquaredEuclidean] {
-            let params = JaccardParams { k1: 3, k2: 2, count_self: true, weights };
+            let params = JaccardParams {
+                k1: 3,
+                k2: 2,
+                count_self: true,
+                weights,
+            };
             let found = jaccard(x, &params, None, &Context::quiet(&pool)).unwrap();
             assert!(found.iter().all(|d| (0.0..=1.0).contains(d)), "{found:?}");
         }
-    }
-
-    #[test]
-    fn given_lists_are_checked_and_cleaned() {
-        let columns = 3;
-        let lists = |ids: &[i32]| checked(Given { indices: ids, columns }, 2, 3);
-        assert_eq!(lists(&[1, 0, 0, -1, -1, 0]).unwrap(), [0, 1, -1, 1, 0, -1]);
-        let text = |ids: &[i32]| lists(ids).unwrap_err().to_string();
-        assert!(text(&[0, 1, 2, 0, 0, 0]).contains("neighbors[0, 2] is 2"));
-        assert!(text(&[0, 1, 0, -2, 0, 0]).contains("neighbors[1, 0] is -2"));
-        assert!(text(&[0, 1, 0]).contains("3 entries in 3 columns for 2 rows"));
     }
 }

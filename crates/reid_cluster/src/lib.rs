@@ -15,11 +15,12 @@ mod graph;
 mod jaccard;
 mod matrix;
 mod memory;
+mod neighborhoods;
 mod neighbors;
 mod product;
 mod ranking;
-mod union_find;
 mod sparse;
+mod union_find;
 
 pub use bottom_up::{BottomUp, BottomUpParams, Distance, Linkage, Sizes, bottom_up};
 pub use context::Context;

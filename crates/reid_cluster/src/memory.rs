@@ -2,7 +2,8 @@
 
 use crate::{Error, Result};
 
-/// Refuse to allocate `bytes` for `what` when less is free; where the system does not tell, nothing is refused.
+/// Refuse to allocate `bytes` for `what` when less is free; where the system does not tell, nothing is
+/// refused.
 pub(crate) fn check(bytes: u128, what: &str, remedy: &str) -> Result<()> {
     match available() {
         Some(free) if bytes > u128::from(free) => Err(Error::TooLarge {

@@ -1,24 +1,29 @@
-//! Inner products of rows, `X . Y^T`, in tiles: the one place with SIMD, and the place where nearly all time goes.
+//! Inner products of rows, `X . Y^T`, in tiles: the one place with SIMD, and the place where nearly all time
+//! goes.
 //!
-//! Rows are copied into panels in the order `[k][row]`: those of the one side are read as vectors of rows (lanes), those of the other
-//! value by value (heads). The innermost loop keeps `lanes x heads` sums in registers and adds `x[k] * y[k]` for
-//! k = 0, 1, 2, ... in order, one sum per pair of rows. It is written once, over a vector type, for AVX-512, AVX2 and
-//! portable Rust; which one runs is chosen by asking the processor.
+//! Rows are copied into panels in the order `[k][row]`: those of the one side are read as vectors of rows
+//! (lanes), those of the other value by value (heads). The innermost loop keeps `lanes x heads` sums in
+//! registers and adds `x[k] * y[k]` for k = 0, 1, 2, ... in order, one sum per pair of rows. It is written
+//! once, over a vector type, for AVX-512, AVX2 and portable Rust; which one runs is chosen by asking the
+//! processor.
 //!
-//! **The bits of a product depend on its two rows only**: not on the tile, the place in it, or the thread, and they are the same for (x, y) and
-//! (y, x). The two FMA paths agree with each other; the portable path rounds once more per term.
+//! **The bits of a product depend on its two rows only**: not on the tile, the place in it, or the thread,
+//! and they are the same for (x, y) and (y, x). The two FMA paths agree with each other; the portable path
+//! rounds once more per term.
 //!
-//! Cost: one multiply-add per pair and column, at about .9 of the register peak from some 200 rows a side on; packing costs one pass
-//! over both sides per call, so thin calls (a few rows against few) are slow.
+//! Cost: one multiply-add per pair and column, at about .9 of the register peak from some 200 rows a side on;
+//! packing costs one pass over both sides per call, so thin calls (a few rows against few) are slow.
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::{Context, Error, Matrix, Result};
 
-/// Columns of the features per pass: a panel of lanes (32 KiB) and one of heads stay in the first-level cache.
-const DEPTH: usize = 256;
+/// Columns of the features per pass: a panel of heads (24 KiB) stays in the first-level cache.
+const DEPTH: usize = 512;
 /// Rows on the lanes' side per pass: their panels (512 KiB) stay in the second-level cache.
-const WIDTH: usize = 512;
+const WIDTH: usize = 256;
 
 /// Packing buffers of one worker; they grow to the largest call.
 #[derive(Debug, Default)]
@@ -71,28 +76,24 @@ pub(crate) fn squared_norms(
     context: &Context<'_>,
 ) -> Result<Vec<f32>> {
     const ROWS: usize = 32;
-    let n = x.rows();
-    let mut norms = vec![0.0_f32; n];
-    {
-        use rayon::prelude::*;
-        let step = (ROWS << 8).max(1);
-        for (block, part) in norms.chunks_mut(step).enumerate() {
-            context.tick(block * step, n, "norms")?;
-            context.install(|| {
-                part.par_chunks_mut(ROWS).enumerate().for_each_init(
-                    || (Scratch::default(), vec![0.0; ROWS * ROWS]),
-                    |(scratch, square), (i, chunk)| {
-                        let lo = block * step + i * ROWS;
-                        let rows = chunk.len();
-                        dots_upper(x, lo..lo + rows, scratch, &mut square[..rows * rows]);
-                        for (i, norm) in chunk.iter_mut().enumerate() {
-                            *norm = square[i * rows + i];
-                        }
-                    },
-                );
-            });
-        }
+    let step = ROWS << 8;
+    let mut norms = vec![0.0_f32; x.rows()];
+    for (block, part) in norms.chunks_mut(step).enumerate() {
+        context.tick(block * step, x.rows(), "norms")?;
+        context.install(|| {
+            part.par_chunks_mut(ROWS).enumerate().for_each_init(
+                || (Scratch::default(), vec![0.0; ROWS * ROWS]),
+                |(scratch, square), (i, chunk)| {
+                    let (lo, rows) = (block * step + i * ROWS, chunk.len());
+                    dots_upper(x, lo..lo + rows, scratch, &mut square[..rows * rows]);
+                    for (norm, dot) in chunk.iter_mut().zip(square.iter().step_by(rows + 1)) {
+                        *norm = *dot;
+                    }
+                },
+            );
+        });
     }
+    context.tick(x.rows(), x.rows(), "norms")?;
     // Sums of two norms and two products must stay finite.
     match norms.iter().position(|&v| v > f32::MAX / 4.0) {
         None => Ok(norms),
@@ -162,8 +163,9 @@ fn avx2(work: &Work<'_>, scratch: &mut Scratch, out: &mut [f32]) {
     product::<Half, 2, 6>(work, scratch, out);
 }
 
-/// Some lanes of float32: all that differs between the paths. Methods of a type may be called only where its instructions are
-/// enabled, which `avx512` and `avx2` see to; they must be inlined to become one instruction each.
+/// Some lanes of float32: all that differs between the paths. Methods of a type may be called only where its
+/// instructions are enabled, which `avx512` and `avx2` see to; they must be inlined to become one instruction
+/// each.
 trait Lanes: Copy {
     const WIDTH: usize;
     fn splat(value: f32) -> Self;
@@ -218,7 +220,8 @@ macro_rules! x86_lanes {
             #[inline(always)]
             fn load(from: &[f32]) -> Self {
                 let from = &from[..$width];
-                // SAFETY: as above, and the slice has just been cut to the width of the load, which needs no alignment.
+                // SAFETY: as above, and the slice has just been cut to the width of the load, which needs no
+                // alignment.
                 Self(unsafe { std::arch::x86_64::$load(from.as_ptr()) })
             }
             #[inline(always)]
@@ -308,7 +311,8 @@ fn product<V: Lanes, const N: usize, const B: usize>(
 /// Values of the largest tile.
 const EDGE: usize = 12 * 32;
 
-/// `out[b][l] += heads[k][b] * lanes[k][l]` for every k in order, rows of `out` `stride` apart; the sums live in registers.
+/// `out[b][l] += heads[k][b] * lanes[k][l]` for every k in order, rows of `out` `stride` apart; the sums live
+/// in registers.
 #[inline(always)]
 #[allow(clippy::inline_always)] // see `product`
 fn tile<V: Lanes, const N: usize, const B: usize>(
@@ -337,8 +341,9 @@ fn tile<V: Lanes, const N: usize, const B: usize>(
 }
 
 /// Panels of `width` rows in the order `[panel][k][row]`, missing rows zero, at the start of a cache line.
-#[inline(always)]
-#[allow(clippy::inline_always)] // see `product`
+///
+/// Not inlined: with wider instructions at hand the compiler scatters single values, which is slower.
+#[inline(never)]
 fn pack<'a>(
     x: Matrix<'_>,
     rows: &Range<usize>,
@@ -356,20 +361,31 @@ fn pack<'a>(
         .align_offset(LINE * size_of::<f32>())
         .min(LINE);
     let panels = &mut buffer[start..start + size];
+    let zeros = [0.0; DEPTH];
     for (p, panel) in panels.chunks_exact_mut(width * k.len()).enumerate() {
-        for lane in 0..width {
-            let row = rows.start + p * width + lane;
-            if row < rows.end {
-                let values = &x.row(row)[k.clone()];
-                for (line, &value) in panel.chunks_exact_mut(width).zip(values) {
-                    line[lane] = value;
-                }
+        let row = |lane: usize| {
+            let i = rows.start + p * width + lane;
+            if i < rows.end {
+                &x.row(i)[k.clone()]
             } else {
-                panel
-                    .iter_mut()
-                    .skip(lane)
-                    .step_by(width)
-                    .for_each(|v| *v = 0.0);
+                &zeros[..k.len()]
+            }
+        };
+        for lane in (0..width).step_by(2) {
+            // All panels have an even width; four rows at a time where it goes.
+            if lane % 4 == 0 && lane + 4 <= width {
+                let (a, b, c, d) = (row(lane), row(lane + 1), row(lane + 2), row(lane + 3));
+                let values = a.iter().zip(b).zip(c.iter().zip(d));
+                for (line, ((&a, &b), (&c, &d))) in panel.chunks_exact_mut(width).zip(values) {
+                    line[lane..lane + 4].copy_from_slice(&[a, b, c, d]);
+                }
+            } else if lane % 4 == 0 {
+                for (line, (&a, &b)) in panel
+                    .chunks_exact_mut(width)
+                    .zip(row(lane).iter().zip(row(lane + 1)))
+                {
+                    line[lane..lane + 2].copy_from_slice(&[a, b]);
+                }
             }
         }
     }

@@ -2,28 +2,33 @@
 //!
 //! A query ranks the gallery by distance. Gallery items of the query's own identity seen by its own camera are
 //! removed, as are junk items (pid -1); what is left of its identity are its *positives*. With the positives
-//! sorted, everything needed is how many items lie before each of them, so no ranking is ever sorted: one pass
-//! over a row of distances, a binary search among the positives for each item.
+//! sorted, everything needed is how many items lie before each of them: counted, not ranked, unless the positives are many.
 //!
 //! * AP = `sum_k (R_k - R_(k-1)) * h_k` over the distinct distances; tied distances are one threshold. `h_k` is the
 //!   precision `P_k` ([`AveragePrecision::Step`], today's usual definition) or `(P_k + P_(k-1)) / 2` from `(R, P) = (0, 1)`
 //!   on ([`AveragePrecision::Trapezoid`], the toolkit of Zheng et al., ICCV 2015).
 //! * CMC and INP rank by (distance, gallery index); INP = positives / rank of the last (Ye et al., TPAMI 2021).
 //!
-//! Cost: `Q * G * (D + log positives)` time; memory for the distances of one block of queries, never `Q * G`.
+//! Cost: `Q * G * D` multiply-adds and less than `Q * G * 64` comparisons; memory for the distances of one block of queries, never `Q * G`.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use crate::neighbors::{check_shape, distance};
 use crate::product::{Scratch, dots, squared_norms};
-use crate::{Context, Error, Matrix, Result};
+use crate::{Context, Error, Matrix, Result, memory};
 
 /// Identity of pictures that count neither as right nor as wrong.
 const JUNK: i64 = -1;
 /// Queries ranked together: enough for the product to reuse what it has loaded.
-const QUERIES: usize = 128;
+const QUERIES: usize = 512;
 /// Gallery rows of one product.
 const TILE: usize = 512;
+/// Tiles a worker makes between two questions "go on?".
+const TILES: usize = 4;
+/// So many distances are counted one by one; for more the row is sorted.
+const FEW: usize = 64;
 /// Values in the distances of a block of queries (256 MB), however large the gallery is.
 const BLOCK_VALUES: usize = 1 << 26;
 
@@ -133,37 +138,57 @@ pub fn evaluate_features(
     let q_norms = squared_norms(query, "query", context)?;
     let g_norms = squared_norms(gallery, "gallery", context)?;
 
-    let step = (BLOCK_VALUES / gallery.rows()).clamp(1, QUERIES);
-    let blocks = context.blocks(query.rows(), step, "rank", |queries| {
-        let mut tiles = vec![0.0; queries.len() * gallery.rows()]; // tile after tile, each (queries, up to TILE)
-        tiles
-            .par_chunks_mut(queries.len() * TILE)
-            .enumerate()
-            .for_each_init(Scratch::default, |scratch, (tile, out)| {
-                let lo = tile * TILE;
-                let columns = lo..gallery.rows().min(lo + TILE);
-                dots(query, queries.clone(), gallery, columns, scratch, out);
-            });
-        queries
-            .clone()
-            .into_par_iter()
-            .map_init(Vec::new, |row, q| {
-                row.clear();
-                for tile in tiles.chunks(queries.len() * TILE) {
-                    let width = tile.len() / queries.len();
-                    let dots = &tile[(q - queries.start) * width..][..width];
-                    let norms = &g_norms[row.len()..];
-                    row.extend(
-                        dots.iter()
-                            .zip(norms)
-                            .map(|(&dot, &norm)| distance(q_norms[q], norm, dot)),
-                    );
-                }
-                identities.score(q, row, ap)
-            })
-            .collect::<Vec<_>>()
-    })?;
-    summary(&blocks.concat(), max_rank)
+    let (n, g) = (query.rows(), gallery.rows());
+    let step = (BLOCK_VALUES / g).clamp(1, QUERIES);
+    let mut tiles = vec![0.0; step.min(n) * g];
+    let mut scores = Vec::with_capacity(n);
+    for lo in (0..n).step_by(step) {
+        let queries = lo..n.min(lo + step);
+        let tiles = &mut tiles[..queries.len() * g];
+        products(query, queries.clone(), gallery, tiles, context)?;
+        let score = |row: &mut Vec<f32>, q: usize| {
+            row.clear();
+            for tile in tiles.chunks(queries.len() * TILE) {
+                let width = tile.len() / queries.len();
+                let dots = &tile[(q - lo) * width..][..width];
+                let pairs = dots.iter().zip(&g_norms[row.len()..]);
+                row.extend(pairs.map(|(&dot, &norm)| distance(q_norms[q], norm, dot)));
+            }
+            identities.score(q, row, ap)
+        };
+        let block = queries.clone().into_par_iter().map_init(Vec::new, score);
+        scores.extend(context.install(|| block.collect::<Vec<_>>()));
+    }
+    context.tick(n, n, "rank")?;
+    summary(&scores, max_rank)
+}
+
+/// Products of some queries with the gallery, tile after tile, each (queries, up to [`TILE`]).
+fn products(
+    query: Matrix<'_>,
+    queries: Range<usize>,
+    gallery: Matrix<'_>,
+    tiles: &mut [f32],
+    context: &Context<'_>,
+) -> Result<()> {
+    let (tile, group, g) = (
+        queries.len() * TILE,
+        TILES * context.threads(),
+        gallery.rows(),
+    );
+    for (part, tiles) in tiles.chunks_mut(tile * group).enumerate() {
+        let left = part * group * TILE;
+        let done = queries.start + queries.len() * left / g;
+        context.tick(done, query.rows(), "rank")?;
+        let fill = |scratch: &mut Scratch, (t, out): (usize, &mut [f32])| {
+            let from = left + t * TILE;
+            let columns = from..g.min(from + TILE);
+            dots(query, queries.clone(), gallery, columns, scratch, out);
+        };
+        let tiles = tiles.par_chunks_mut(tile).enumerate();
+        context.install(|| tiles.for_each_init(Scratch::default, fill));
+    }
+    Ok(())
 }
 
 /// What one query contributes.
@@ -174,12 +199,11 @@ struct Score {
     first: usize, // rank of the first match, from 1
 }
 
-/// Positives of one query at the same distance, and the items before and at it.
+/// A distinct distance among the positives of one query.
 struct Threshold {
-    distance: f32,
-    positives: usize,
-    closer: usize, // valid items between the threshold before and this one, both excluded
-    tied: usize,   // valid items at this distance
+    positives: usize, // at this distance
+    closer: usize,    // valid items nearer
+    reached: usize,   // valid items at most this far
 }
 
 impl Identities<'_> {
@@ -211,7 +235,7 @@ impl Identities<'_> {
         if max_rank == 0 {
             return Err(Error::parameter("max_rank", max_rank, "must be at least 1"));
         }
-        Ok(())
+        memory::check(12 * max_rank as u128, "the CMC curve", "lower max_rank")
     }
 
     /// Is this item, which has the query's identity, left out?
@@ -240,59 +264,58 @@ impl Identities<'_> {
         }
         positives.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let (&first, &last) = (positives.first()?, positives.last()?);
+        #[expect(clippy::float_cmp, reason = "ties are equal values")]
+        let tied_until = |(distance, item): (f32, usize)| count(&row[..=item], |d| d == distance);
+        let (first, last) = (tied_until(first), tied_until(last));
         let thresholds = thresholds(&positives, row);
-        let tied_until = |(distance, item): (f32, usize)| {
-            row[..=item].iter().filter(|&&d| d == distance).count()
-        };
-        let before_last: usize = thresholds.iter().map(|t| t.closer + t.tied).sum::<usize>()
-            - thresholds.last().map_or(0, |t| t.tied);
         Some(Score {
             ap: average_precision(&thresholds, positives.len(), ap),
-            inp: positives.len() as f64 / (before_last + tied_until(last)) as f64,
-            first: thresholds[0].closer + tied_until(first),
+            inp: positives.len() as f64 / (thresholds[thresholds.len() - 1].closer + last) as f64,
+            first: thresholds[0].closer + first,
         })
     }
 }
 
-/// Distinct distances of the positives, ascending, with the items of the row counted before and at each.
-fn thresholds(positives: &[(f32, usize)], row: &[f32]) -> Vec<Threshold> {
-    let mut thresholds: Vec<Threshold> = Vec::new();
-    for &(distance, _) in positives {
-        match thresholds.last_mut() {
-            Some(last) if last.distance == distance => last.positives += 1,
-            _ => thresholds.push(Threshold {
-                distance,
-                positives: 1,
-                closer: 0,
-                tied: 0,
-            }),
-        }
+/// Distinct distances of the sorted positives, ascending, with the items of the row counted. May sort the row.
+fn thresholds(positives: &[(f32, usize)], row: &mut [f32]) -> Vec<Threshold> {
+    let ties: Vec<&[(f32, usize)]> = positives.chunk_by(|a, b| a.0 >= b.0).collect();
+    let many = ties.len() > FEW;
+    if many {
+        row.sort_unstable_by(f32::total_cmp);
     }
-    let farthest = positives[positives.len() - 1].0;
-    for &distance in row.iter().filter(|&&d| d <= farthest) {
-        let at = thresholds.partition_point(|t| t.distance < distance);
-        let threshold = &mut thresholds[at];
-        if threshold.distance == distance {
-            threshold.tied += 1;
+    let threshold = |tie: &&[(f32, usize)]| {
+        let at = tie[0].0;
+        let (closer, reached) = if many {
+            (
+                row.partition_point(|&d| d < at),
+                row.partition_point(|&d| d <= at),
+            )
         } else {
-            threshold.closer += 1;
+            (count(row, |d| d < at), count(row, |d| d <= at))
+        };
+        Threshold {
+            positives: tie.len(),
+            closer,
+            reached,
         }
-    }
-    thresholds
+    };
+    ties.iter().map(threshold).collect()
+}
+
+fn count(row: &[f32], f: impl Fn(f32) -> bool) -> usize {
+    row.iter().map(|&d| u32::from(f(d))).sum::<u32>() as usize
 }
 
 fn average_precision(thresholds: &[Threshold], positives: usize, ap: AveragePrecision) -> f64 {
-    let (mut area, mut found, mut seen) = (0.0, 0, 0);
+    let (mut area, mut found) = (0.0, 0);
     for t in thresholds {
-        seen += t.closer;
-        let before = if seen == 0 {
+        let before = if t.closer == 0 {
             1.0
         } else {
-            f64::from(found) / seen as f64
+            found as f64 / t.closer as f64
         };
-        found += t.positives as u32;
-        seen += t.tied;
-        let after = f64::from(found) / seen as f64;
+        found += t.positives;
+        let after = found as f64 / t.reached as f64;
         let height = match ap {
             AveragePrecision::Step => after,
             AveragePrecision::Trapezoid => f64::midpoint(before, after),

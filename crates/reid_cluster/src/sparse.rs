@@ -9,6 +9,9 @@ const BLOCK: usize = 2048;
 /// Rows one worker makes at a time.
 const CHUNK: usize = 64;
 
+/// Where each of some rows ends, and their entries.
+type Part = (Vec<usize>, Vec<(i32, f32)>);
+
 /// Row `i` is `entries[ptr[i]..ptr[i + 1]]`, columns ascending.
 pub(crate) struct SparseRows {
     ptr: Vec<usize>,
@@ -32,7 +35,7 @@ impl SparseRows {
         for lo in (0..n).step_by(BLOCK) {
             context.tick(lo, n, stage)?;
             let block: Vec<usize> = (lo..n.min(lo + BLOCK)).collect();
-            let parts: Vec<(Vec<usize>, Vec<(i32, f32)>)> = context.install(|| {
+            let parts: Vec<Part> = context.install(|| {
                 block
                     .par_chunks(CHUNK)
                     .map_init(&init, |state, chunk| {
@@ -70,8 +73,17 @@ impl SparseRows {
         &self.entries[self.ptr[i]..self.ptr[i + 1]]
     }
 
+    /// The value in column `column` of row `i`, if it is stored.
+    pub(crate) fn get(&self, i: usize, column: usize) -> Option<f32> {
+        let row = self.row(i);
+        let at = row
+            .binary_search_by_key(&(column as i32), |&(j, _)| j)
+            .ok()?;
+        Some(row[at].1)
+    }
+
     /// Columns as rows; as many columns as rows are taken for granted.
-    pub(crate) fn transposed(&self) -> Self {
+    pub(crate) fn transposed(&self, context: &Context<'_>) -> Result<Self> {
         let n = self.rows();
         let mut ptr = vec![0; n + 1];
         for &(column, _) in &self.entries {
@@ -83,12 +95,16 @@ impl SparseRows {
         let mut next = ptr.clone();
         let mut entries = vec![(0, 0.0); self.entries.len()];
         for i in 0..n {
+            if i % BLOCK == 0 {
+                context.tick(i, n, "columns")?;
+            }
             for &(column, value) in self.row(i) {
                 let at = &mut next[column as usize];
                 entries[*at] = (i as i32, value);
                 *at += 1;
             }
         }
-        Self { ptr, entries }
+        context.tick(n, n, "columns")?;
+        Ok(Self { ptr, entries })
     }
 }

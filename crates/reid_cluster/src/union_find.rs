@@ -1,4 +1,5 @@
-//! Disjoint sets over 0..n. The smallest element of a set is its root, so that names do not depend on the order of unions.
+//! Disjoint sets over 0..n. The smallest element of a set is its root, so that names do not depend on the
+//! order of unions.
 
 /// Disjoint sets with path halving; n - 1 unions and any number of finds take about O(n log n).
 #[derive(Debug, Clone)]

@@ -1,8 +1,11 @@
 //! The Python module `reid_cluster._core`: argument conversion around the crate `reid_cluster`, no logic.
 
+#![allow(clippy::needless_pass_by_value)] // PyO3 hands values over
+
 use pyo3::prelude::*;
 
 mod arrays;
+mod bottom_up;
 mod dbscan;
 mod jaccard;
 mod neighbors;
@@ -12,6 +15,7 @@ mod released;
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(neighbors::knn, module)?)?;
+    module.add_function(wrap_pyfunction!(bottom_up::bottom_up, module)?)?;
     module.add_function(wrap_pyfunction!(ranking::evaluate_rank, module)?)?;
     module.add_function(wrap_pyfunction!(ranking::evaluate_features, module)?)?;
     module.add_function(wrap_pyfunction!(jaccard::jaccard, module)?)?;

@@ -21,7 +21,15 @@ pub(crate) fn knn<'py>(
 ) -> PyResult<Arrays<'py>> {
     let features = Rows::borrow(features, "features")?;
     let queries = queries.map(|q| Rows::borrow(q, "queries")).transpose()?;
-    let (x, q) = (features.matrix()?, queries.as_ref().map(Rows::matrix).transpose()?);
-    let found = released(py, n_jobs, progress, |context| reid_cluster::knn(x, q, k, context))?;
-    Ok((table(py, found.indices, found.k)?, table(py, found.distances, found.k)?))
+    let (x, q) = (
+        features.matrix()?,
+        queries.as_ref().map(Rows::matrix).transpose()?,
+    );
+    let found = released(py, n_jobs, progress, |context| {
+        reid_cluster::knn(x, q, k, context)
+    })?;
+    Ok((
+        table(py, found.indices, found.k)?,
+        table(py, found.distances, found.k)?,
+    ))
 }

@@ -1,4 +1,5 @@
-//! One way into every kernel: a pool for the call, the interpreter released, Ctrl-C and progress on the calling thread.
+//! One way into every kernel: a pool for the call, the interpreter released, Ctrl-C and progress on the
+//! calling thread.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -15,8 +16,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Run `kernel` on `n_jobs` threads of its own with the interpreter released.
 ///
-/// Every 50 ms at most, on the calling thread, signals are checked and `progress(done, total, stage)` is called, and
-/// besides at the first and last report of each stage. An exception of either ends the kernel and is raised.
+/// Every 50 ms at most, on the calling thread, signals are checked and `progress(done, total, stage)` is
+/// called, and besides at the first and last report of each stage. An exception of either ends the kernel and
+/// is raised.
 pub(crate) fn released<T: Ungil + Send>(
     py: Python<'_>,
     n_jobs: usize,
@@ -96,6 +98,8 @@ fn python_error(error: Error) -> PyErr {
 fn panic_text(panic: Box<dyn Any + Send>) -> String {
     match panic.downcast::<String>() {
         Ok(text) => *text,
-        Err(panic) => panic.downcast::<&str>().map_or_else(|_| "panic".to_owned(), |text| (*text).to_owned()),
+        Err(panic) => panic
+            .downcast::<&str>()
+            .map_or_else(|_| "panic".to_owned(), |text| (*text).to_owned()),
     }
 }

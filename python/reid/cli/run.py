@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import sys
@@ -22,12 +24,26 @@ class UsageError(ValueError):
 
 def parse(kind: type[T], argv: Sequence[str], *, program: str, description: str, default: T | None = None) -> T:
     """Fill the dataclass `kind` from flags. Misspelt flags end the program with a suggestion and exit code 2."""
+    said = io.StringIO()
     try:
-        if default is None:
-            return tyro.cli(kind, args=list(argv), prog=program, description=description)
-        return tyro.cli(kind, args=list(argv), prog=program, description=description, default=default)
-    except ValueError as error:  # a setting out of range, found by the dataclass
-        raise UsageError(str(error)) from None
+        with contextlib.redirect_stderr(said):
+            if default is None:
+                return tyro.cli(kind, args=list(argv), prog=program, description=description)
+            return tyro.cli(kind, args=list(argv), prog=program, description=description, default=default)
+    except SystemExit as stop:
+        refused = _value_error(stop)
+        if refused is not None:  # a setting out of range, found by the dataclass: one line is enough
+            raise UsageError(str(refused)) from None
+        sys.stderr.write(said.getvalue())
+        raise
+
+
+def _value_error(stop: BaseException) -> ValueError | None:
+    """The error of our own settings that made the parser stop, if that was the reason."""
+    cause = stop.__context__
+    while cause is not None and type(cause) is not ValueError:
+        cause = cause.__context__
+    return cause
 
 
 def peek(argv: Sequence[str], flag: str) -> str | None:

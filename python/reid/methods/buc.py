@@ -10,7 +10,8 @@ pairs of clusters are merged, and so on:
 2. memory V, one row a class, starts at zero, or at the mean embedding of the class.
 3. loss of an embedding x with class y: cross-entropy of the logits t * (x . V_c), t = 10 ("repelled loss").
 4. after each batch, in its order: V_y <- normalise(mix * V_y + (1 - mix) * x).
-5. repeat for S = floor(1 / merge_percent) - 1 rounds. Weights live on; optimiser and memory are made anew.
+5. repeat until a tenth of the instances is left (the paper: 19 rounds of 5 %). Weights live on; optimiser and memory
+   are made anew.
 
 Presets `buc-market`, `buc-duke`, `buc-mars` and `buc-dukevideo` follow the authors' code (its merge rule with squared
 distances, sizes frozen within a step, zero memory, dropped-out update, SGD). The defaults here are what worked
@@ -50,7 +51,7 @@ class BucConfig(TrainConfig):
 
     size_penalty: float = 0.003
     """Penalty lambda on the sizes of two clusters, in units of squared distance (0.003)."""
-    merge_percent: float = 0.05
+    merge_percent: float = 0.15
     """Share of the instances that is merged away before each round after the first (0.05)."""
     min_clusters: int = 2
     """Merging ends when this many clusters are left."""
@@ -82,9 +83,9 @@ class BucConfig(TrainConfig):
     """Learning rate of later rounds (0.01). Default: half of lr_first."""
     backbone_lr_scale: float = 1.0
     """Factor on the backbone's learning rate (0.1)."""
-    epochs_first: int = 16
+    epochs_first: int = 8
     """Epochs of round 1 (20)."""
-    epochs: int = 2
+    epochs: int = 4
     """Epochs of each later round (2 for images, 5 for tracklets)."""
     frames: int = 1
     """Frames drawn of a tracklet for one training sample (1 for images, 16 for tracklets)."""
@@ -125,7 +126,8 @@ class Buc:
                 f"merge_percent={config.merge_percent}: merges none of {n} instances a round; "
                 f"must be at least {math.ceil(1000 / n) / 1000}"
             )
-        self.rounds = config.rounds or max(1, math.floor(1 / config.merge_percent) - 1)
+        # The paper trains its last round with a tenth of the instances left: 19 rounds of 5 %.
+        self.rounds = config.rounds or 1 + math.floor(0.9 / config.merge_percent + 1e-9)
         if config.same_camera == "forbid" and (samples.camid < 0).any():
             raise ValueError("same_camera='forbid': needs a camera id for every picture; these data have none")
         if config.center_cameras and (samples.camid < 0).all():

@@ -42,7 +42,16 @@ def test_number_of_merges_and_rounds_follow_the_original() -> None:
             continue
         for n, merges in zip(golden["num_samples"], golden["num_to_merge"][:, j], strict=True):
             assert math.floor(int(n) * float(share)) == merges
-        assert _buc(400, merge_percent=float(share)).rounds == max(1, golden["num_steps"][j])
+    faithful = list(golden["merge_percent"]).index(0.05)
+    assert golden["num_steps"][faithful] == _buc(400, merge_percent=0.05).rounds == read_preset("buc-market")["rounds"]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.15, 0.18, 0.3, 0.45])
+def test_the_last_round_has_a_tenth_left(share: float) -> None:
+    method = _buc(400, merge_percent=share)
+    left = 400 - (method.rounds - 1) * method.n_merges
+    assert 39 <= left
+    assert left - method.n_merges < 40
 
 
 def test_learning_rates_of_the_faithful_preset() -> None:

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reid.config import from_mapping
+from reid.methods.buc import BucConfig
+from reid.training.train import train
+
+
+def _rows(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def _train(settings: dict[str, Any], run: Path, **more: Any) -> Path:
+    return train(from_mapping(BucConfig, {**settings, **more, "output": str(run)}, "test"), quiet=True)
+
+
+def test_evaluates_as_often_as_asked_and_at_the_end(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    rows = _rows(_train(tiny_settings, tmp_path / "run", rounds=3, eval_every=2))
+    assert [("mAP" in row) for row in rows] == [True, False, True, True]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match=r"buc is not finite in round 1.*lower the learning rate"):
+        _train(tiny_settings, tmp_path / "run", optimizer="sgd", lr_first=1e30, epochs_first=3)
+    assert [row["round"] for row in _rows(tmp_path / "run")] == [0]
+
+
+def test_a_method_that_stops_leaves_a_whole_run(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    """Each person has four pictures in each of three cameras: at most three clusters' pictures may meet."""
+    run = _train(tiny_settings, tmp_path / "run", rounds=9, merge_percent=0.4, same_camera="forbid", eval_every=50)
+    rows = _rows(run)
+    assert "no further merge is allowed" in rows[-1]["stop"]
+    assert rows[-1]["round"] < 9
+    assert "mAP" in rows[-1]
+    assert (run / "report.html").exists()
+
+
+def test_tracklets_as_instances(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    run = _train(tiny_settings, tmp_path / "run", instances="tracklet", rounds=2)
+    labels = np.load(run / "labels" / "round-001.npz")["labels"]
+    assert len(labels) == 6 * 3
+    lines = (run / "labels.csv").read_text().splitlines()[1:]
+    assert len(lines) == 6 * 3 * 4
+    by_tracklet: dict[str, set[str]] = {}
+    for line in lines:
+        _, _, tracklet, label = line.rsplit(",", 3)
+        by_tracklet.setdefault(tracklet, set()).add(label)
+    assert all(len(labels) == 1 for labels in by_tracklet.values())
+
+
+def test_selected_is_the_round_with_the_best_label_free_score(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    for center in (False, True):
+        rows = _rows(_train(tiny_settings, tmp_path / f"run{center}", center_cameras=center))
+        key = "mutual_cross_camera" if center else "mutual"
+        best = max(row[key] for row in rows)
+        chosen = [row for row in rows if row["selected"]]
+        assert len(chosen) == 1
+        assert chosen[0][key] == best
+
+
+def test_frames_of_a_tracklet_are_averaged(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    rows = _rows(_train(tiny_settings, tmp_path / "run", instances="tracklet", frames=3, rounds=2))
+    assert np.isfinite([row["loss"] for row in rows[1:]]).all()
