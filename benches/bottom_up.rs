@@ -39,20 +39,20 @@ fn step(c: &mut Criterion) {
         );
         group.throughput(Throughput::Elements((n * (n - 1) / 2) as u64));
         group.bench_function(format!("{n}/first"), |b| {
-            b.iter(|| merge(None, None, &params))
+            b.iter(|| merge(None, None, &params));
         });
         group.bench_function(format!("{n}/late"), |b| {
-            b.iter(|| merge(Some(&late.labels), None, &params))
+            b.iter(|| merge(Some(&late.labels), None, &params));
         });
         group.bench_function(format!("{n}/cameras"), |b| {
-            b.iter(|| merge(None, Some(&x.camids), &params))
+            b.iter(|| merge(None, Some(&x.camids), &params));
         });
         let average = BottomUpParams {
             linkage: Linkage::Average,
             ..params
         };
         group.bench_function(format!("{n}/average_late"), |b| {
-            b.iter(|| merge(Some(&late.labels), None, &average))
+            b.iter(|| merge(Some(&late.labels), None, &average));
         });
         if n < 10_000 {
             let live = BottomUpParams {

@@ -11,8 +11,8 @@
 //! and they are the same for (x, y) and (y, x). The two FMA paths agree with each other; the portable path
 //! rounds once more per term.
 //!
-//! Cost: one multiply-add per pair and column, at about .9 of the register peak from some 200 rows a side on;
-//! packing costs one pass over both sides per call, so thin calls (a few rows against few) are slow.
+//! Cost: one multiply-add per pair and column, at the rate of a good BLAS from some 200 rows a side on; packing
+//! costs one pass over both sides per call, so thin calls (a few rows against few) are slow.
 
 use std::ops::Range;
 
