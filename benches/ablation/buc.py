@@ -141,9 +141,7 @@ def main() -> None:
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         results = list(pool.map(run_one, *zip(*jobs, strict=True)))
     print(f"settings: {settings or 'defaults'}")
-    print(
-        f"{'variant':<12} {'untrained':>9} {'last mAP':>8} {'sd':>4}  {'selected':>8} {'ARI':>5} {'clusters':>8} {'s':>5}  seeds"
-    )
+    print(f"{'variant':<12} untrained last mAP   sd  selected   ARI clusters     s  seeds")
     for variant in options.variants:
         runs = [r for r in results if r["variant"] == variant]
         last = np.array([100 * r["rows"][-1]["mAP"] for r in runs])

@@ -56,6 +56,11 @@ class TrainConfig:
     """Pooling of the feature map: average, or generalised mean (GeM, exponent 3, learned)."""
     stripes: int | None = None
     """Horizontal stripes pooled one by one and put behind each other. Default: 4 for tiny, else 1."""
+    neck: Literal["none", "bn"] | None = None
+    """Batch norm behind the pooling (bn: BN-neck, started from the data). Default: bn with pretrained weights, else
+    none."""
+    freeze: int | None = None
+    """First stages of the backbone that stay as they are. Default: 4 layers of a pretrained MobileNetV2, else 0."""
     last_stride: Literal[1, 2] = 2
     """Stride of a ResNet's last stage; 1 doubles the size of its feature map."""
     height: int | None = None
@@ -87,12 +92,14 @@ class TrainConfig:
         for name in ("height", "width", "rounds", "batch_size", "eval_every", "stripes"):
             self._check(name, 1)
         self._check("batch_size", 2)  # batch norm needs two
-        for name in ("seed", "data_seed", "workers"):
+        for name in ("seed", "data_seed", "workers", "freeze"):
             self._check(name, 0)
         for name, value in dataclasses.asdict(self).items():
             choices = _choices(type(self), name)
-            if choices and value not in choices:
-                raise ValueError(f"{name}={value!r}: {nearest(str(value), [str(c) for c in choices])}")
+            if choices and value not in choices and not (value is None and NoneType in choices):
+                raise ValueError(
+                    f"{name}={value!r}: {nearest(str(value), [str(c) for c in choices if c is not NoneType])}"
+                )
         if (self.height is None) != (self.width is None):
             raise ValueError(f"height={self.height}, width={self.width}: give both or neither")
 
@@ -183,14 +190,18 @@ def nearest(word: str, known: list[str]) -> str:
 
 def _choices(cls: type, name: str) -> tuple[Any, ...]:
     hint = typing.get_type_hints(cls)[name]
-    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    kinds = typing.get_args(hint) if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union else (hint,)
+    literals = [k for k in kinds if typing.get_origin(k) is Literal]
+    return (*typing.get_args(literals[0]), *(k for k in kinds if k is NoneType)) if literals else ()
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """Check a TOML value against a field's type; integers serve as floats, strings as paths."""
-    if typing.get_origin(hint) is Literal:
+    allowed = (
+        typing.get_args(hint) if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union else (hint,)
+    )
+    if any(typing.get_origin(k) is Literal for k in allowed):
         return value  # the settings class checks choices itself
-    allowed = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
     kinds = [k for k in allowed if k is not NoneType]
     for kind in kinds:
         if kind is float and isinstance(value, int | float) and not isinstance(value, bool):

@@ -59,8 +59,6 @@ def check_cut(x: Any, reach: float, name: str) -> None:
     if cut is None:
         return
     if np.float32(reach) > np.float32(cut):
-        raise ValueError(
-            f"{name}={reach}: the graph holds distances up to max_distance={cut}; build it with more"
-        )
+        raise ValueError(f"{name}={reach}: the graph holds distances up to max_distance={cut}; build it with more")
     if np.float32(reach) >= 1 and float(cut) >= 1:
         raise ValueError(f"{name}={reach}: every pair is a neighbour at a Jaccard distance of 1; give less")

@@ -115,7 +115,9 @@ def test_output_that_holds_something(tmp_path: Path, walkers: Path) -> None:
 def test_output_in_use(tmp_path: Path, walkers: Path) -> None:
     held = RunFolder(tmp_path / "mine", resume=False)
     try:
-        _expect(1, ["mine", f"in use by process {os.getpid()}"], "--output", "mine", "--data", str(walkers), cwd=tmp_path)
+        _expect(
+            1, ["mine", f"in use by process {os.getpid()}"], "--output", "mine", "--data", str(walkers), cwd=tmp_path
+        )
     finally:
         held.close()
 

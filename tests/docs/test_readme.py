@@ -1,4 +1,4 @@
-"""Every block of the README is run: shell and Python blocks in order, in one folder, with pictures put where it has them.
+"""Every block of the README is run: shell and Python blocks in order, in one folder, with pictures in it.
 
 Lines that install are run by `.ci/run` itself; here they are compared with it. The walkers stand for the reader's own
 pictures: `crops/` is a folder of them, `market/` a set in Market-1501 layout.

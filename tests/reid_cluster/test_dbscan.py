@@ -133,9 +133,7 @@ def test_broken_distances_are_refused_by_place(broken, words):
         dbscan(broken, 0.5)
 
 
-@pytest.mark.parametrize(
-    "wrong", [coo_array((2, 2)), "abc", np.zeros((2, 2), complex), graph(data=list("abcd"))]
-)
+@pytest.mark.parametrize("wrong", [coo_array((2, 2)), "abc", np.zeros((2, 2), complex), graph(data=list("abcd"))])
 def test_other_types_are_refused(wrong):
     with pytest.raises(TypeError, match="distances"):
         dbscan(wrong, 0.5)

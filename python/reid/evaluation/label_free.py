@@ -1,4 +1,4 @@
-"""Scores of a network that need no labels, to choose a round without looking at identities."""
+"""A score of a network that needs no labels, to choose a round without looking at identities."""
 
 from __future__ import annotations
 
@@ -7,42 +7,37 @@ from numpy.typing import NDArray
 
 import reid_cluster
 
-__all__ = ["mutual_share"]
+__all__ = ["reciprocity"]
 
 
-def mutual_share(
-    features: NDArray[np.float32], camid: NDArray[np.int64] | None = None, *, n_jobs: int | None = None
-) -> float:
-    """Share of samples whose nearest neighbour has them as its nearest neighbour.
+def reciprocity(features: NDArray[np.float32], k: int = 10, *, n_jobs: int | None = None) -> float:
+    """Mean share of a sample's k nearest neighbours that have it among their own k nearest.
 
-    In a good feature space pictures come in mutual pairs; a space that has collapsed onto a few hubs has few.
+    Where samples form groups, neighbours choose each other; in a space that has collapsed onto a few hubs, or in which
+    groups run into each other, they do not. Neither identities nor cameras are used. The score compares networks on
+    one set of samples; it says nothing across sets.
 
     Parameters
     ----------
     features : (N, D) float32
         Features of the training samples.
-    camid : (N,) int64, optional
-        With cameras, neighbours are sought in other cameras only: the score then ignores how alike two pictures
-        of one place are.
+    k : int, default 10
+        Neighbours that count, the sample itself left out; clipped to N - 1. More than there are near-copies of a
+        picture (frames of a tracklet), or the score sees only those.
     n_jobs : int, optional
         Threads; all cores by default.
 
     Returns
     -------
     float
-        In [0, 1]; 0 when fewer than two samples, or fewer than two cameras, are there.
+        In [0, 1]; 0 for fewer than two samples.
     """
     n = len(features)
-    nearest = np.full(n, -1, dtype=np.int64)
-    if camid is None:
-        if n >= 2:
-            nearest = reid_cluster.knn(features, 2, n_jobs=n_jobs).indices[:, 1].astype(np.int64)
-    else:
-        for camera in np.unique(camid):
-            own, other = np.flatnonzero(camid == camera), np.flatnonzero(camid != camera)
-            if len(other):
-                found = reid_cluster.knn(features[other], 1, queries=features[own], n_jobs=n_jobs)
-                nearest[own] = other[found.indices[:, 0]]
-    has = nearest >= 0
-    mutual = has & (nearest[nearest] == np.arange(n))
-    return float(mutual.mean()) if n else 0.0
+    k = min(k, n - 1)
+    if k < 1:
+        return 0.0
+    neighbors = reid_cluster.knn(features, k + 1, n_jobs=n_jobs).indices[:, 1:].astype(np.int64)  # (N, k)
+    rows = np.arange(n, dtype=np.int64)[:, None]
+    forward = (rows * n + neighbors).ravel()
+    backward = (neighbors * n + rows).ravel()
+    return float(np.isin(backward, forward).mean())

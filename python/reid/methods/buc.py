@@ -13,11 +13,12 @@ pairs of clusters are merged, and so on:
 5. repeat until a tenth of the instances is left (the paper: 19 rounds of 5 %). Weights live on; optimiser and memory
    are made anew.
 
-Presets `buc-market`, `buc-duke`, `buc-mars` and `buc-dukevideo` follow the authors' code (its merge rule with squared
-distances, sizes frozen within a step, zero memory, dropped-out update, SGD). The defaults here are what worked
-better; where they leave the paper: average instead of single linkage, Adam, memory started at class means and
-updated with the clean embedding, colour augmentation, and rounds sized by the number of clusters that is left
-(DEVIATIONS in docs). The original's last merge, which it computes and never trains on, is not made.
+Presets `buc-market`, `buc-duke`, `buc-mars` and `buc-dukevideo` follow the authors' code: its merge rule (squared
+distances, sizes frozen within a step), zero memory updated with the dropped-out embedding, SGD, 5 % a round. The
+original's last merge, which it computes and never trains on, is not made; a share that merges nothing is an error
+(there it merged everything); a merge that no pair is left for is left out (there it hung). Where the defaults leave
+the paper: a memory started at class means and updated with the clean embedding, no embedding layer and no dropout,
+Adam, augmentation of colours, 15 % a round, and with pretrained weights a merge before the first training.
 """
 
 from __future__ import annotations
@@ -63,40 +64,43 @@ class BucConfig(TrainConfig):
     """Cluster sizes and distances within a merge step: those at its start, or kept up to date."""
     cluster_feature: Literal["pooled", "embedding"] = "pooled"
     """What is clustered: the pooled backbone feature, or the embedding that the loss sees."""
-    embedding_dim: int = 256
-    """Size E of the embedding that the loss sees (2048)."""
-    dropout: float = 0.5
+    embedding_dim: int = 0
+    """Size E of the embedding that the loss sees (2048); 0: no embedding layer, the pooled feature is normalised."""
+    dropout: float = 0.0
     """Dropout on the embedding (0.5)."""
     temperature_scale: float = 10.0
     """Factor t on the logits, 1 / temperature (10)."""
     memory_init: Literal["zeros", "mean"] = "mean"
     """Start of the memory in each round: zeros, or the normalised mean embedding of each class (zeros)."""
-    memory_mix: float = 0.8
+    memory_mix: float = 0.5
     """Weight of the old memory row in an update (0.5)."""
     memory_update: Literal["clean", "dropped"] = "clean"
     """Update the memory with the embedding before dropout, or after it (dropped)."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """adam, or SGD with Nesterov momentum 0.9 (sgd); weight decay 5e-4 in both."""
     lr_first: float | None = None
-    """Learning rate of round 1 (0.1, a tenth of it from epoch 16 on). Default: 2e-3 from random weights, 3.5e-4 else."""
+    """Learning rate of round 1 (0.1, a tenth of it from epoch 16 on). Default: 2e-3 from random weights, 3.5e-4 from
+    pretrained ones."""
     lr: float | None = None
-    """Learning rate of later rounds (0.01). Default: half of lr_first."""
+    """Learning rate of later rounds (0.01). Default: 1e-3 from random weights, 3.5e-4 from pretrained ones."""
     backbone_lr_scale: float = 1.0
     """Factor on the backbone's learning rate (0.1)."""
-    epochs_first: int = 8
-    """Epochs of round 1 (20)."""
+    epochs_first: int | None = None
+    """Epochs of round 1, which tells every instance from all others (20). 0: there is none, and clusters are merged
+    before the first training. Default: 8 from random weights, 0 from pretrained ones, whose features it spoils."""
     epochs: int = 4
     """Epochs of each later round (2 for images, 5 for tracklets)."""
     frames: int = 1
     """Frames drawn of a tracklet for one training sample (1 for images, 16 for tracklets)."""
-    augmentation: Literal["color", "paper"] = "color"
-    """paper: random rectangle and flip; color: also gain, saturation, gamma, blur, noise and erasing."""
+    augmentation: Literal["color", "light", "paper"] | None = None
+    """paper: random upright rectangle and flip; light: small shifts and zooms, flip, erasing; color: also gain,
+    saturation, gamma, blur and noise. Default: color from random weights, light from pretrained ones."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("min_clusters", "embedding_dim", "epochs_first", "epochs", "frames"):
+        for name in ("min_clusters", "epochs", "frames"):
             self._check(name, 1)
-        for name in ("size_penalty",):
+        for name in ("size_penalty", "embedding_dim", "epochs_first"):
             self._check(name, 0)
         for name in ("temperature_scale", "lr_first", "lr", "backbone_lr_scale"):
             self._check(name, 0, open_low=True)
@@ -119,6 +123,8 @@ class Buc:
         self.config = config
         self.network = network
         self.samples = samples
+        self.pretrained = config.weights != "none"
+        self.epochs_first = config.epochs_first if config.epochs_first is not None else (0 if self.pretrained else 8)
         n = len(samples)
         self.n_merges = math.floor(n * config.merge_percent)
         if self.n_merges == 0:
@@ -145,18 +151,21 @@ class Buc:
 
     def assign(self, r: int, extract: Extract) -> Assignment:
         """Each instance its own class in round 1; later, the closest clusters merged."""
+        import torch
+
         warnings: tuple[str, ...] = ()
         stop = ""
         facts: dict[str, float] = {}
-        if r > 1:
+        if r > 1 or self.epochs_first == 0:
             labels, facts = self._merge(extract, self.n_merges)
             collapse = describe_collapse(labels)
             if collapse:
                 labels, warnings, stop = self._resolve(collapse, extract)
-            elif facts["n_merges"] == 0:
-                stop = f"no further merge is allowed with {facts['n_clusters']:.0f} clusters left"
             self.labels = labels
         if self.config.memory_init == "mean" and not stop:
+            if r == 1:
+                pooled = extract(self.network, normalize=False)  # (N, D)
+                self.head.start(torch.from_numpy(pooled).to(next(self.network.parameters()).device))
             self._embedding = extract(self.network, head=self.head)  # (N, E), for this round's memory
         return Assignment(self.labels, facts, warnings, stop)
 
@@ -174,11 +183,16 @@ class Buc:
             embedding, labels = torch.from_numpy(self._embedding), torch.from_numpy(assignment.labels)
             memory = ExLossMemory.from_means(embedding, labels, t=c.temperature_scale, mix=c.memory_mix)
         else:
-            memory = ExLossMemory(assignment.n_clusters, c.embedding_dim, t=c.temperature_scale, mix=c.memory_mix)
+            memory = ExLossMemory(
+                assignment.n_clusters, self.head.embedding_dim, t=c.temperature_scale, mix=c.memory_mix
+            )
         self.memory = memory.to(device)
 
-        lr_first = c.lr_first or (2e-3 if c.weights == "none" else 3.5e-4)
-        base = lr_first if r == 1 else (c.lr or lr_first / 2)
+        first = r == 1 and self.epochs_first > 0
+        if first:
+            base = c.lr_first or (3.5e-4 if self.pretrained else 2e-3)
+        else:
+            base = c.lr or (3.5e-4 if self.pretrained else 1e-3)
         groups = [
             {
                 "params": [p for p in self.network.parameters() if p.requires_grad],
@@ -192,23 +206,27 @@ class Buc:
         else:
             optimizer = torch.optim.Adam(groups, lr=base, weight_decay=5e-4)
 
-        # Without changes of colour a network learns to tell cameras apart before it tells people apart.
-        color = Augment(
-            ratio=None, shift=0.08, gain=0.35, channel_gain=0.35, saturation=0.5, gamma=0.5, blur=0.3, noise=0.03,
-            erase=0.3,
-        )  # fmt: skip
+        augments = {
+            "paper": Augment(),
+            "light": Augment(area=(0.8, 1.0), ratio=None, shift=0.05, erase=0.3),
+            # Without changes of colour a network learns to tell cameras apart before it tells people apart.
+            "color": Augment(
+                ratio=None, shift=0.08, gain=0.35, channel_gain=0.35, saturation=0.5, gamma=0.5, blur=0.3, noise=0.03,
+                erase=0.3,
+            ),
+        }  # fmt: skip
         # An epoch sees every frame once when single frames are drawn, every tracklet once when several are.
         repeats = self.samples.n_frames if c.frames == 1 else np.ones(len(self.samples), dtype=np.int64)
         positions = np.repeat(np.arange(len(self.samples)), repeats)
         batches = Shuffled(positions, c.batch_size, rng)
-        epochs = c.epochs_first if r == 1 else c.epochs
-        decay_at = 16 * len(batches) if r == 1 and c.optimizer == "sgd" else math.inf
+        epochs = self.epochs_first if first else c.epochs
+        decay_at = 16 * len(batches) if first and c.optimizer == "sgd" else math.inf
         return RoundPlan(
             batches,
             steps=epochs * len(batches),
             optimizer=optimizer,
             lr=lambda step: base * (0.1 if step >= decay_at else 1.0),
-            augment=Augment() if c.augmentation == "paper" else color,
+            augment=augments[c.augmentation or ("light" if self.pretrained else "color")],
             frames=c.frames,
         )
 

@@ -99,6 +99,10 @@ class ResNetMap(nn.Module):
                 if isinstance(layer, nn.Conv2d):
                     layer.stride = (1, 1)
 
+    def stages(self) -> list[nn.Module]:
+        """Stem, layer1, layer2, layer3, layer4."""
+        return [nn.Sequential(self.conv1, self.bn1), self.layer1, self.layer2, self.layer3, self.layer4]
+
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, 3, H, W) to (B, C, ceil(H / 32), ceil(W / 32)), or / 16 with ``last_stride=1``."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
@@ -122,6 +126,10 @@ class SequentialMap(nn.Module):
         self.features = features
         self.out_channels = out_channels
 
+    def stages(self) -> list[nn.Module]:
+        """The layers of the chain, first to last."""
+        return list(self.features)
+
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, 3, H, W) to (B, C, h, w)."""
         out: Tensor = self.features(images)
@@ -144,7 +152,7 @@ def _tiny(width: float) -> SequentialMap:
     return SequentialMap(nn.Sequential(*layers), previous)
 
 
-def build_backbone(name: str, *, last_stride: int = 2, seed: int = 0) -> nn.Module:
+def build_backbone(name: str, *, last_stride: int = 2, seed: int = 0) -> ResNetMap | SequentialMap:
     """Build a backbone with random weights.
 
     Parameters

@@ -19,6 +19,7 @@ from torch.nn import functional
 from reid.data.transforms import normalize
 from reid.files import atomic_path
 from reid.models.backbones import build_backbone
+from reid.models.neck import start_statistics
 from reid.models.pooling import Pooling
 
 SPEC_KEY = "reid_embedder"
@@ -45,6 +46,8 @@ class EmbedderSpec:
         Stride of a resnet's last stage.
     mean, std : tuple of 3 floats
         The pictures' normalisation, red, green, blue, on the scale 0..1: (pixel / 255 - mean) / std.
+    neck : {"none", "bn"}
+        Batch norm without a bias behind the pooling ("BN-neck", Luo et al., Bag of Tricks, 2019), or nothing.
     """
 
     backbone: str
@@ -53,6 +56,7 @@ class EmbedderSpec:
     last_stride: int
     mean: Triple
     std: Triple
+    neck: Literal["none", "bn"] = "none"
 
 
 class Embedder(nn.Module):
@@ -90,17 +94,51 @@ class Embedder(nn.Module):
         last_stride: int = 2,
         mean: Triple,
         std: Triple,
+        neck: Literal["none", "bn"] = "none",
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.spec = EmbedderSpec(
-            backbone, pooling, int(stripes), int(last_stride), _triple("mean", mean), _triple("std", std)
+            backbone, pooling, int(stripes), int(last_stride), _triple("mean", mean), _triple("std", std), neck
         )
         if min(self.spec.std) <= 0.0:
             raise ValueError(f"std={self.spec.std}: must be above 0")
+        self._frozen: list[nn.Module] = []
         self.backbone = build_backbone(backbone, last_stride=last_stride, seed=seed)
         self.pooling = Pooling(pooling, stripes)
-        self.out_features: int = int(self.backbone.out_channels) * stripes  # type: ignore[arg-type]
+        self.out_features: int = self.backbone.out_channels * stripes
+        self.neck: nn.Module = nn.Identity()
+        if neck == "bn":
+            self.neck = nn.BatchNorm1d(self.out_features)
+            self.neck.bias.requires_grad_(False)
+
+    def freeze(self, n_stages: int) -> None:
+        """Keep the first stages of the backbone as they are: no gradient, batch norm always in evaluation mode.
+
+        Parameters
+        ----------
+        n_stages : int
+            Of a resnet: 1 stem, 2 and layer1, 3 and layer2 ...; of the others: the layers of `features`.
+
+        Raises
+        ------
+        ValueError
+            If the backbone has no so many stages, or none would be left to train.
+        """
+        stages = self.backbone.stages()
+        if not 0 <= n_stages < len(stages):
+            raise ValueError(f"freeze={n_stages}: must be 0 to {len(stages) - 1} for {self.spec.backbone}")
+        self._frozen = stages[:n_stages]
+        for stage in self._frozen:
+            stage.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Embedder:
+        """Set training mode; frozen stages stay in evaluation mode."""
+        super().train(mode)
+        for stage in self._frozen:
+            stage.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute pooled features.
@@ -118,7 +156,10 @@ class Embedder(nn.Module):
         if images.ndim not in (4, 5) or images.shape[-3] != 3:
             raise ValueError(f"images have shape {tuple(images.shape)}: must be (B, 3, H, W) or (B, T, 3, H, W)")
         pooled: Tensor = self.pooling(self.backbone(images.reshape(-1, *images.shape[-3:])))  # (B * T, D)
-        return pooled if images.ndim == 4 else pooled.unflatten(0, images.shape[:2]).mean(dim=1)
+        if images.ndim == 5:
+            pooled = pooled.unflatten(0, images.shape[:2]).mean(dim=1)
+        features: Tensor = self.neck(pooled)
+        return features
 
     def retrieval(self, images: Tensor) -> Tensor:
         """Compute features of unit length: `forward` divided by max(norm, 1e-12), (B, D)."""
@@ -247,6 +288,28 @@ def evaluation_mode(*modules: nn.Module | None) -> Iterator[None]:
     finally:
         for layer, training in flags:
             layer.training = training
+
+
+@torch.no_grad()
+def start_neck(embedder: Embedder, pooled: Tensor) -> None:
+    """Start the neck from data: its statistics are those of `pooled`, and channels that hardly vary stay small.
+
+    With a weight of sqrt(v / (v + 0.1 mean(v))), v a channel's variance, a channel that is nearly constant is not blown
+    up to the size of the others.
+
+    Parameters
+    ----------
+    embedder : Embedder
+        Changed in place; without a neck nothing happens.
+    pooled : Tensor of shape (N, D)
+        What the embedder gives for the training pictures with its neck as built (mean 0, variance 1: the identity but
+        for its epsilon), N at least 2.
+    """
+    if isinstance(embedder.neck, nn.BatchNorm1d):
+        start_statistics(embedder.neck, pooled)
+        variance = embedder.neck.running_var
+        assert variance is not None
+        embedder.neck.weight.copy_((variance / (variance + 0.1 * variance.mean()).clamp_min(1e-12)).sqrt())
 
 
 @torch.no_grad()

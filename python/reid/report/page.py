@@ -28,7 +28,7 @@ _AROUND_PICTURES = 300_000
 
 CURVES = (
     ("Retrieval (uses identities)", (("mAP", "mAP"), ("rank1", "rank-1")), 100, "%", False),
-    ("Label-free score", (("mutual", "mutual"), ("mutual_cross_camera", "across cameras")), 100, "%", False),
+    ("Label-free score", (("reciprocity", "reciprocity"),), 100, "%", False),
     (
         "Clusters",
         (("n_clusters", "clusters"), ("n_outliers", "outliers"), ("largest_cluster", "largest")),

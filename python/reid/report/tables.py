@@ -25,8 +25,7 @@ COLUMNS = (
     Column("n_clusters", "Clusters", "count"),
     Column("n_outliers", "Outliers", "count"),
     Column("largest_cluster", "Largest", "count"),
-    Column("mutual", "Mutual", "share"),
-    Column("mutual_cross_camera", "Across cameras", "share"),
+    Column("reciprocity", "Reciprocity", "share"),
     Column("oracle_ari", "Oracle ARI", "number"),
     Column("mAP", "mAP", "share"),
     Column("mAP_trapezoid", "mAP trapezoid", "share"),
@@ -48,9 +47,8 @@ _MEANINGS = (
     ),
     ("rank-1, -5, -10", "Share of queries with a right answer among the first 1, 5 or 10 of the gallery."),
     (
-        "Mutual",
-        "Share of training samples in a pair of mutually nearest samples, which needs no identities. "
-        "Across cameras: only pairs of two cameras.",
+        "Reciprocity",
+        "Mean share of a training sample's ten nearest neighbours that have it among theirs; needs no labels.",
     ),
     (
         "Selected",
@@ -111,7 +109,7 @@ def rounds_table(shown: Sequence[Round], selected: Round | None, total: int) -> 
     left_out = f" {len(shown)} of {total} rounds are shown; all are in metrics.jsonl." if len(shown) < total else ""
     caption = tag(
         "caption",
-        f"mAP, rank and mutual are in percent. Point at a figure to see it as it was logged.{left_out}",
+        f"mAP, rank and reciprocity are in percent. Point at a figure to see it as it was logged.{left_out}",
     )
     table = tag("table", caption, tag("thead", tag("tr", *head)), tag("tbody", join(rows)), class_="rounds")
     return tag("div", table, class_="box scroll", tabindex=0, role="region", aria_label="All rounds")

@@ -49,8 +49,8 @@ class Log:
             parts.append(f"{row['n_clusters']:>6} clusters")
         if "loss" in row:
             parts.append(f"loss {row['loss']:.3f}")
-        if "mutual" in row:
-            parts.append(f"mutual {100 * row['mutual']:.0f} %")
+        if "reciprocity" in row:
+            parts.append(f"reciprocity {100 * row['reciprocity']:.1f}")
         if "mAP" in row:
             parts.append(f"mAP {100 * row['mAP']:.1f}  rank-1 {100 * row['rank1']:.1f}")
         if "oracle_ari" in row:

@@ -18,7 +18,7 @@ from reid.config import TrainConfig
 from reid.data.pictures import Pictures
 from reid.data.records import Samples
 from reid.data.samplers import draw_frames
-from reid.evaluation.label_free import mutual_share
+from reid.evaluation.label_free import reciprocity
 from reid.evaluation.retrieval import evaluate_retrieval
 from reid.features import extract
 from reid.methods.protocol import Batch, Method, RoundPlan
@@ -191,11 +191,7 @@ def _measure(
     retrieval: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """`row` with what can be said of the network now, and the seconds since `began`."""
-    threads = job.config.workers or None
-    own = features(job.method.retrieval)
-    row["mutual"] = mutual_share(own, n_jobs=threads)
-    if _cameras(job.train):
-        row["mutual_cross_camera"] = mutual_share(own, job.train.camid, n_jobs=threads)
+    row["reciprocity"] = reciprocity(features(job.method.retrieval), n_jobs=job.config.workers or None)
     known = job.train.pid >= 0
     if labels is not None and known.any():
         row["oracle_ari"] = float(adjusted_rand_score(job.train.pid[known], labels[known]))
@@ -219,13 +215,8 @@ def _retrieval(job: Job) -> dict[str, float]:
 
 
 def _select(job: Job, history: list[dict[str, Any]]) -> None:
-    """Mark the round with the best label-free score, and keep its network.
-
-    The score seeks neighbours across cameras when the run may know cameras (it forbids or centres them), else anywhere.
-    """
-    uses = job.config.same_camera == "forbid" or job.config.center_cameras
-    key = "mutual_cross_camera" if uses and "mutual_cross_camera" in history[0] else "mutual"
-    best = max(range(len(history)), key=lambda i: (history[i][key], i))
+    """Mark the round with the best label-free score, and keep its network."""
+    best = max(range(len(history)), key=lambda i: (history[i]["reciprocity"], i))
     for i, row in enumerate(history):
         row["selected"] = i == best
     if best == len(history) - 1:
@@ -257,10 +248,6 @@ def _sizes(labels: NDArray[np.int64]) -> dict[str, int]:
         "n_outliers": int((labels < 0).sum()),
         "largest_cluster": int(sizes.max(initial=0)),
     }
-
-
-def _cameras(samples: Samples) -> bool:
-    return bool((samples.camid >= 0).all() and len(np.unique(samples.camid)) >= 2)
 
 
 def _seed(seed: int, r: int) -> int:

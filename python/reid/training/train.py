@@ -22,9 +22,10 @@ from reid.data.pictures import Pictures
 from reid.data.readers import read_dataset
 from reid.data.records import Dataset, Samples
 from reid.data.synthetic import SyntheticConfig, write_market
+from reid.features import extract
 from reid.methods import METHODS
 from reid.methods.protocol import Method
-from reid.models.embedder import Embedder, start_batch_norm
+from reid.models.embedder import Embedder, start_batch_norm, start_neck
 from reid.models.weights import LoadedWeights, apply_weights, resolve_weights
 from reid.training.log import Log
 from reid.training.loop import Job, run_rounds
@@ -133,16 +134,19 @@ def _prepare(
     }
     network = Embedder(
         config.backbone, pooling=config.pooling, stripes=config.stripes or 1, last_stride=config.last_stride,
-        mean=weights.mean, std=weights.std, seed=config.seed,
+        mean=weights.mean, std=weights.std, neck=config.neck or "none", seed=config.seed,
     )  # fmt: skip
     note = weights.note
     if weights.state is not None:
         note = "; ".join(filter(None, [note, apply_weights(network.backbone, weights.state, weights.source)]))
+    network.freeze(config.freeze or 0)
     network.to(device)
     if weights.state is None:
         start_batch_norm(network, pictures.frames)
         if config.data not in SYNTHETIC:
             log.warn("random weights learn little from a small set of real pictures: use --weights pip or imagenet")
+    if config.neck == "bn":
+        start_neck(network, torch.from_numpy(extract(network, pictures, normalize=False)).to(device))
     log.say(f"network: {config.backbone}, {config.height}x{config.width} pixels; {note}")
     method = kind(config, network, train if kind.needs_pid else train.without_pid())
     unit = "tracklets (weak supervision)" if config.instances == "tracklet" else "images"
@@ -193,8 +197,21 @@ def _resolve(config: TrainConfig, weights: LoadedWeights, train: Samples) -> Tra
         height, width = (64, 32) if config.data in SYNTHETIC else _usual_size(train)
     stripes = config.stripes or (4 if weights.backbone.startswith("tiny") else 1)
     return dataclasses.replace(
-        config, backbone=weights.backbone, pixels=weights.pixels, height=height, width=width, stripes=stripes
+        config,
+        backbone=weights.backbone,
+        pixels=weights.pixels,
+        height=height,
+        width=width,
+        stripes=stripes,
+        freeze=_frozen_stages(config, weights),
+        neck=config.neck or ("none" if weights.state is None else "bn"),
     )
+
+
+def _frozen_stages(config: TrainConfig, weights: LoadedWeights) -> int:
+    if config.freeze is not None:
+        return config.freeze
+    return 4 if weights.state is not None and weights.backbone.startswith("mobilenet_v2") else 0
 
 
 def _usual_size(samples: Samples) -> tuple[int, int]:

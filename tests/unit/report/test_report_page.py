@@ -20,13 +20,13 @@ from reid import report
 from reid.report import page as page_module
 
 ROUNDS: list[dict[str, Any]] = [
-    {"round": 0, "mAP": 0.12345, "rank1": 0.3, "rank5": 0.4, "rank10": 0.5, "mutual": 0.41},
+    {"round": 0, "mAP": 0.12345, "rank1": 0.3, "rank5": 0.4, "rank10": 0.5, "reciprocity": 0.41},
     {
         "round": 1,
         "loss": 4.5678,
         "n_clusters": 1234,
         "n_outliers": 9,
-        "mutual": 0.55,
+        "reciprocity": 0.55,
         "mAP": 0.4567,
         "rank1": 0.6,
     },
@@ -34,12 +34,12 @@ ROUNDS: list[dict[str, Any]] = [
         "round": 2,
         "loss": 3.25,
         "n_clusters": 321,
-        "mutual": 0.66,
+        "reciprocity": 0.66,
         "mAP": 0.4012,
         "rank1": 0.58,
         "selected": True,
     },
-    {"round": 3, "loss": 2.5, "n_clusters": 300, "mutual": 0.6, "mAP": 0.3333, "rank1": 0.5},
+    {"round": 3, "loss": 2.5, "n_clusters": 300, "reciprocity": 0.6, "mAP": 0.3333, "rank1": 0.5},
 ]
 FACTS: dict[str, Any] = {
     "started": "2025-01-02T03:04:05+00:00",
@@ -266,7 +266,7 @@ def test_broken_pictures_become_boxes_with_their_name(tmp_path: Path) -> None:
 
 
 def test_page_keeps_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    figures = dict.fromkeys(("loss", "mAP", "rank1", "mutual", "n_clusters"), 0.123456789)
+    figures = dict.fromkeys(("loss", "mAP", "rank1", "reciprocity", "n_clusters"), 0.123456789)
     rounds = [{"round": k, **figures} for k in range(5000)]
     run = make_run(tmp_path / "run", rounds=rounds)
     add_labels(run, [8] * 13)
