@@ -95,7 +95,7 @@ def test_killed_at_random_moments(
     assert _result(run) == uninterrupted
 
 
-@pytest.mark.parametrize("place", ["labels", "previous", "last", "json", "metrics", "model"])
+@pytest.mark.parametrize("place", ["labels", "previous", "last", "json", "metrics", "model", "end"])
 def test_killed_between_two_files(
     settings: dict[str, Any], uninterrupted: dict[str, Any], tmp_path: Path, place: str
 ) -> None:
@@ -106,10 +106,11 @@ import reid.files
 replace, seen = os.replace, [0]
 def dying(source, target):
     names = {{"labels": "round-003.npz", "previous": "previous.safetensors", "last": "last.safetensors",
-             "json": "last.json", "metrics": "metrics.jsonl", "model": "model.safetensors"}}
+             "json": "last.json", "metrics": "metrics.jsonl", "model": "model.safetensors",
+             "end": "model.safetensors"}}
     if os.path.basename(str(target)) == names[{place!r}]:
         seen[0] += 1
-        if seen[0] == (1 if {place!r} == "labels" else 3):
+        if seen[0] == {{"labels": 1, "end": 7}}.get({place!r}, 3):
             os._exit(9)
     replace(source, target)
 os.replace = dying

@@ -36,7 +36,8 @@ def test_two_rounds_finish_and_leave_a_whole_run(name: str, tiny_settings: dict[
     run = train(config, quiet=True)
     names = {p.name for p in run.iterdir()}
     assert names >= {
-        "config.toml", "run.json", "metrics.jsonl", "labels", "checkpoints", "model.safetensors", "selected.safetensors",
+        "config.toml", "run.json", "metrics.jsonl", "labels", "checkpoints", "model.safetensors",
+        "selected.safetensors",
         "labels.csv", "report.html",
     }  # fmt: skip
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

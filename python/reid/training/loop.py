@@ -5,51 +5,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import adjusted_rand_score
 
-from reid.config import TrainConfig
-from reid.data.pictures import Pictures
-from reid.data.records import Samples
 from reid.data.samplers import draw_frames
-from reid.evaluation.label_free import reciprocity
-from reid.evaluation.retrieval import evaluate_retrieval
-from reid.features import extract
-from reid.methods.protocol import Batch, Method, RoundPlan
-from reid.models.embedder import Embedder, save_embedder
-from reid.models.neck import EmbeddingHead
+from reid.methods.protocol import Batch, RoundPlan
+from reid.models.embedder import save_embedder
 from reid.training.checkpoint import Checkpoint
-from reid.training.log import Log
-from reid.training.run_folder import RunFolder
+from reid.training.job import Features, Job
+from reid.training.measure import measure, retrieval, sizes
 
-__all__ = ["Job", "run_rounds"]
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a run works on."""
-
-    config: TrainConfig
-    network: Embedder
-    method: Method
-    train: Samples
-    """With identities where the data have them: for oracle figures only, the method never sees them."""
-    pictures: Pictures
-    query: tuple[Samples, Pictures] | None
-    gallery: tuple[Samples, Pictures] | None
-    folder: RunFolder
-    log: Log
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return next(self.network.parameters()).device
+__all__ = ["run_rounds"]
 
 
 def run_rounds(job: Job, checkpoint: Checkpoint | None) -> list[dict[str, Any]]:
@@ -79,16 +49,17 @@ def run_rounds(job: Job, checkpoint: Checkpoint | None) -> list[dict[str, Any]]:
     method, config = job.method, job.config
     features = Features(job)
     if checkpoint is None:
-        history = [_measure(job, features, {"round": 0}, None, time.monotonic())]
+        labels = np.arange(len(job.train), dtype=np.int64)
+        history = [measure(job, features, {"round": 0}, None, time.monotonic())]
         _select(job, history)
         job.log.round(history[0], method.rounds)
-        _save(job, history, np.arange(len(job.train), dtype=np.int64), finished=False)
+        _save(job, history, labels, finished=False)
     else:
         _load(job, checkpoint)
         history = [dict(row) for row in checkpoint.state["history"]]
         if checkpoint.state["finished"]:
             return history
-    labels = np.full(len(job.train), -1, dtype=np.int64)
+        labels = job.folder.read_labels(int(history[-1]["round"]))
     for r in range(int(history[-1]["round"]) + 1, method.rounds + 1):
         began = time.monotonic()
         torch.manual_seed(_seed(config.seed, r))
@@ -103,42 +74,18 @@ def run_rounds(job: Job, checkpoint: Checkpoint | None) -> list[dict[str, Any]]:
         rng = np.random.default_rng([config.seed, r])
         loss = _train_round(job, method.start_round(r, assignment, rng), labels, rng, r)
         features.forget()
-        row: dict[str, Any] = {"round": r, "loss": loss, **assignment.facts, **_sizes(labels)}
+        row: dict[str, Any] = {"round": r, "loss": loss, **assignment.facts, **sizes(labels)}
         if assignment.warnings:
             row["warnings"] = list(assignment.warnings)
         due = r % config.eval_every == 0 or r == method.rounds
-        history.append(_measure(job, features, row, labels, began, retrieval=due))
+        history.append(measure(job, features, row, labels, began, search=due))
         _select(job, history)
         _save(job, history, labels, finished=False)
         job.log.round(history[-1], method.rounds)
     if job.query is not None and "mAP" not in history[-1]:  # stopped between two evaluations
-        history[-1] |= _retrieval(job)
+        history[-1] |= retrieval(job)
     _save(job, history, labels, finished=True)
     return history
-
-
-class Features:
-    """Features of the training samples, computed when asked for and kept until the network changes."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._kept: dict[tuple[int, int, bool], NDArray[np.float32]] = {}
-
-    def __call__(
-        self, network: Embedder, *, head: EmbeddingHead | None = None, normalize: bool = True
-    ) -> NDArray[np.float32]:
-        """See `reid.methods.protocol.Extract`."""
-        key = (id(network), id(head), normalize)
-        if key not in self._kept:
-            self._kept[key] = extract(
-                network, self._job.pictures, feature="pooled" if head is None else "embedding", head=head,
-                normalize=normalize, amp=self._job.config.amp, progress=self._job.log.progress,
-            )  # fmt: skip
-        return self._kept[key]
-
-    def forget(self) -> None:
-        """The network has changed."""
-        self._kept.clear()
 
 
 def _train_round(job: Job, plan: RoundPlan, labels: NDArray[np.int64], rng: np.random.Generator, r: int) -> float:
@@ -186,34 +133,6 @@ def _batches(job: Job, plan: RoundPlan, labels: NDArray[np.int64], rng: np.rando
         )
 
 
-def _measure(
-    job: Job, features: Features, row: dict[str, Any], labels: NDArray[np.int64] | None, began: float, *,
-    retrieval: bool = True,
-) -> dict[str, Any]:  # fmt: skip
-    """`row` with what can be said of the network now, and the seconds since `began`."""
-    row["reciprocity"] = reciprocity(features(job.method.retrieval), n_jobs=job.config.workers or None)
-    known = job.train.pid >= 0
-    if labels is not None and known.any():
-        row["oracle_ari"] = float(adjusted_rand_score(job.train.pid[known], labels[known]))
-    if retrieval:
-        row |= _retrieval(job)
-    row["seconds"] = round(time.monotonic() - began, 3)
-    return row
-
-
-def _retrieval(job: Job) -> dict[str, float]:
-    """mAP and CMC where there are a query and a gallery set with identities; else nothing."""
-    if job.query is None or job.gallery is None:
-        return {}
-    (query, query_pictures), (gallery, gallery_pictures) = job.query, job.gallery
-
-    def features(pictures: Pictures) -> NDArray[np.float32]:
-        return extract(job.method.retrieval, pictures, amp=job.config.amp, progress=job.log.progress)
-
-    threads = job.config.workers or None
-    return evaluate_retrieval(features(query_pictures), features(gallery_pictures), query, gallery, n_jobs=threads)
-
-
 def _select(job: Job, history: list[dict[str, Any]]) -> None:
     """Mark the round with the best label-free score, and keep its network."""
     best = max(range(len(history)), key=lambda i: (history[i]["reciprocity"], i))
@@ -239,15 +158,6 @@ def _load(job: Job, checkpoint: Checkpoint) -> None:
     job.network.load_state_dict(part("network."))
     job.method.load_state_dict(part("method."))
     job.folder.write_metrics(checkpoint.state["history"])
-
-
-def _sizes(labels: NDArray[np.int64]) -> dict[str, int]:
-    sizes = np.bincount(labels[labels >= 0])
-    return {
-        "n_clusters": int(np.count_nonzero(sizes)),
-        "n_outliers": int((labels < 0).sum()),
-        "largest_cluster": int(sizes.max(initial=0)),
-    }
 
 
 def _seed(seed: int, r: int) -> int:

@@ -97,6 +97,11 @@ class RunFolder:
         save_checkpoint(self.path / "checkpoints", checkpoint)
         self.write_metrics(checkpoint.state["history"])
 
+    def read_labels(self, r: int) -> NDArray[np.int64]:
+        """The labels of round `r`."""
+        with np.load(self.path / "labels" / f"round-{r:03d}.npz", allow_pickle=False) as file:
+            return file["labels"]
+
     def write_metrics(self, history: Sequence[dict[str, Any]]) -> None:
         """Write metrics.jsonl whole: a run that was killed between two files is mended by the next write."""
         write_text(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))

@@ -27,8 +27,9 @@ from reid.methods import METHODS
 from reid.methods.protocol import Method
 from reid.models.embedder import Embedder, start_batch_norm, start_neck
 from reid.models.weights import LoadedWeights, apply_weights, resolve_weights
+from reid.training.job import Job
 from reid.training.log import Log
-from reid.training.loop import Job, run_rounds
+from reid.training.loop import run_rounds
 from reid.training.run_folder import RunFolder, new_run_path
 
 __all__ = ["train"]
@@ -90,8 +91,7 @@ def train(config: TrainConfig, *, resume: Path | None = None, dry_run: bool = Fa
             log.say(f"resuming {path} after round {done}")
         job = Job(config=config, folder=folder, log=log, **pieces)
         history = run_rounds(job, checkpoint)
-        labels = np.load(folder.path / "labels" / f"round-{history[-1]['round']:03d}.npz")["labels"]
-        folder.write_labels(job.train, labels)
+        folder.write_labels(job.train, folder.read_labels(int(history[-1]["round"])))
         page = report.write(path)
     finally:
         folder.close()

@@ -1,0 +1,56 @@
+"""What can be said of a network at the end of a round."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import adjusted_rand_score
+
+from reid.data.pictures import Pictures
+from reid.evaluation.label_free import reciprocity
+from reid.evaluation.retrieval import evaluate_retrieval
+from reid.features import extract
+from reid.training.job import Features, Job
+
+__all__ = ["measure", "retrieval", "sizes"]
+
+
+def measure(
+    job: Job, features: Features, row: dict[str, Any], labels: NDArray[np.int64] | None, began: float, *,
+    search: bool = True,
+) -> dict[str, Any]:  # fmt: skip
+    """`row` with what can be said of the network now, and the seconds since `began`."""
+    row["reciprocity"] = reciprocity(features(job.method.retrieval), n_jobs=job.config.workers or None)
+    known = job.train.pid >= 0
+    if labels is not None and known.any():
+        row["oracle_ari"] = float(adjusted_rand_score(job.train.pid[known], labels[known]))
+    if search:
+        row |= retrieval(job)
+    row["seconds"] = round(time.monotonic() - began, 3)
+    return row
+
+
+def retrieval(job: Job) -> dict[str, float]:
+    """mAP and CMC where there are a query and a gallery set with identities; else nothing."""
+    if job.query is None or job.gallery is None:
+        return {}
+    (query, query_pictures), (gallery, gallery_pictures) = job.query, job.gallery
+
+    def features(pictures: Pictures) -> NDArray[np.float32]:
+        return extract(job.method.retrieval, pictures, amp=job.config.amp, progress=job.log.progress)
+
+    threads = job.config.workers or None
+    return evaluate_retrieval(features(query_pictures), features(gallery_pictures), query, gallery, n_jobs=threads)
+
+
+def sizes(labels: NDArray[np.int64]) -> dict[str, int]:
+    """Number of clusters and of outliers, and the size of the largest cluster."""
+    counts = np.bincount(labels[labels >= 0])
+    return {
+        "n_clusters": int(np.count_nonzero(counts)),
+        "n_outliers": int((labels < 0).sum()),
+        "largest_cluster": int(counts.max(initial=0)),
+    }
