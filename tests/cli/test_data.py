@@ -1,0 +1,44 @@
+"""``reid-data synthetic`` writes a set that any program that knows Market-1501 can read."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+
+def _run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "reid.cli.data", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+def test_market_layout(tmp_path: Path) -> None:
+    small = ("--train-persons", "4", "--test-persons", "3", "--height", "32", "--width", "16", "--level", "hard")
+    done = _run("synthetic", "walkers", *small, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "next: reid-train --method buc --data walkers"
+    counts = {}
+    for folder in ("bounding_box_train", "query", "bounding_box_test"):
+        names = [p.name for p in (tmp_path / "walkers" / folder).iterdir()]
+        assert all(re.fullmatch(r"\d{4}_c\ds\d+_\d{6}_\d\d\.jpg", name) for name in names)
+        counts[folder] = len(names)
+    assert counts == {"bounding_box_train": 4 * 3 * 4, "query": 3 * 3, "bounding_box_test": 3 * 3 * 3}
+    with Image.open(next((tmp_path / "walkers" / "query").iterdir())) as picture:
+        assert picture.size == (16, 32)
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").write_text("precious")
+    done = _run("synthetic", "mine", cwd=tmp_path)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "mine" in done.stderr
+    assert [p.name for p in tmp_path.rglob("*")] == ["mine", "a.txt"]
+
+
+def test_a_level_that_is_not_there(tmp_path: Path) -> None:
+    assert _run("synthetic", "x", "--level", "medium", cwd=tmp_path).returncode == 2
