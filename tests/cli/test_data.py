@@ -42,3 +42,10 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_level_that_is_not_there(tmp_path: Path) -> None:
     assert _run("synthetic", "x", "--level", "medium", cwd=tmp_path).returncode == 2
+
+
+def test_actions_are_listed_and_misspelt_ones_named(tmp_path: Path) -> None:
+    assert "synthetic FOLDER" in _run(cwd=tmp_path).stdout
+    done = _run("syntetic", "x", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "did you mean 'synthetic'" in done.stderr

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import tyro.conf
 
-from reid.cli.run import parse, run
+from reid.cli.run import UsageError, parse, run
+from reid.config import nearest
 
 __all__ = ["main"]
 
@@ -32,15 +33,18 @@ class Synthetic:
     """Persons to train on."""
     test_persons: int = 32
     """Persons to evaluate with; none of them is in the training set."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """What to do."""
-
-    action: Annotated[Synthetic, tyro.conf.subcommand("synthetic")]
     debug: bool = False
     """Show where an error comes from."""
+
+
+USAGE = """usage: reid-data ACTION ...
+
+Make data for re-identification. Actions:
+
+  synthetic FOLDER   draw synthetic walkers in the layout of Market-1501
+
+`reid-data ACTION --help` lists an action's flags.
+"""
 
 
 def main() -> None:
@@ -49,9 +53,12 @@ def main() -> None:
 
 
 def _command(argv: list[str]) -> None:
-    command = parse(Command, argv, program="reid-data", description="Make data for re-identification.")
-    if isinstance(command.action, Synthetic):
-        _synthetic(command.action)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(USAGE, end="")
+    elif argv[0] == "synthetic":
+        _synthetic(parse(Synthetic, argv[1:], program="reid-data synthetic", description=Synthetic.__doc__ or ""))
+    else:
+        raise UsageError(f"action={argv[0]!r}: {nearest(argv[0], ['synthetic'])}")
 
 
 def _synthetic(asked: Synthetic) -> None:
