@@ -4,7 +4,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Progress = Callable[[int, int, str], Any]
+__all__ = [
+    "bottom_up",
+    "dbscan",
+    "evaluate_features",
+    "evaluate_rank",
+    "jaccard",
+    "jaccard_graph",
+    "knn",
+]
+
+_Progress = Callable[[int, int, str], Any]
 
 def knn(
     features: NDArray[np.float32],
@@ -12,39 +22,39 @@ def knn(
     *,
     queries: NDArray[np.float32] | None,
     n_jobs: int,
-    progress: Progress | None,
+    progress: _Progress | None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]: ...
 
 #: (q_pids, g_pids, q_camids, g_camids, itself)
-Ids = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None, NDArray[np.int64] | None, bool]
-Metrics = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float, int]
+_Ids = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None, NDArray[np.int64] | None, bool]
+_Metrics = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float, int]
 
 def evaluate_rank(
     distances: NDArray[np.float32],
-    ids: Ids,
+    ids: _Ids,
     *,
     max_rank: int,
     trapezoid: bool,
     n_jobs: int,
-    progress: Progress | None,
-) -> Metrics: ...
+    progress: _Progress | None,
+) -> _Metrics: ...
 def evaluate_features(
     query: NDArray[np.float32],
     gallery: NDArray[np.float32],
-    ids: Ids,
+    ids: _Ids,
     *,
     max_rank: int,
     trapezoid: bool,
     n_jobs: int,
-    progress: Progress | None,
-) -> Metrics: ...
+    progress: _Progress | None,
+) -> _Metrics: ...
 def jaccard(
     features: NDArray[np.float32],
     params: tuple[int, int, bool, bool],
     *,
     neighbors: tuple[NDArray[np.int32], int] | None,
     n_jobs: int,
-    progress: Progress | None,
+    progress: _Progress | None,
 ) -> NDArray[np.float32]: ...
 def jaccard_graph(
     features: NDArray[np.float32],
@@ -53,7 +63,7 @@ def jaccard_graph(
     max_distance: float,
     neighbors: tuple[NDArray[np.int32], int] | None,
     n_jobs: int,
-    progress: Progress | None,
+    progress: _Progress | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...
 def dbscan(
     distances: NDArray[np.float32] | tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]],
@@ -61,7 +71,7 @@ def dbscan(
     min_samples: int,
     *,
     n_jobs: int,
-    progress: Progress | None,
+    progress: _Progress | None,
 ) -> NDArray[np.int64]: ...
 def bottom_up(
     features: NDArray[np.float32],
@@ -75,5 +85,5 @@ def bottom_up(
     min_clusters: int,
     groups: NDArray[np.int64] | None,
     n_jobs: int,
-    progress: Progress | None,
+    progress: _Progress | None,
 ) -> tuple[NDArray[np.int64], int, NDArray[np.int32], NDArray[np.float32], float]: ...
