@@ -192,7 +192,7 @@ def evaluate_features(
     return Ranking(*found)
 
 
-def _ids(q_pids: Any, g_pids: Any, q_camids: Any, g_camids: Any, itself: bool) -> _core.Ids:
+def _ids(q_pids: Any, g_pids: Any, q_camids: Any, g_camids: Any, itself: bool) -> _core._Ids:
     """Ids as the kernel takes them, int64."""
     if (q_camids is None) != (g_camids is None):
         missing = "q_camids" if q_camids is None else "g_camids"

@@ -13,7 +13,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::bottom_up::{BottomUpParams, Clusters, Distance, Merge, Merges, Points, share};
+use rayon::prelude::*;
+
+use crate::bottom_up::{BottomUpParams, Distance, Merge, Merges};
+use crate::clusters::{Clusters, Points, share};
 use crate::neighbors::{block, distance, upper_tiles};
 use crate::product::{Scratch, dots, dots_upper};
 use crate::union_find::UnionFind;
@@ -213,7 +216,7 @@ impl Search<'_> {
         if let Some(bound) = bound {
             edges.retain(|edge| *edge <= bound);
         }
-        context.install(|| edges.sort_unstable());
+        context.install(|| edges.par_sort_unstable());
         Ok((edges, bound))
     }
 }

@@ -11,7 +11,8 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::bottom_up::{BottomUpParams, Clusters, Distance, Linkage, Merge, Merges, Points, share};
+use crate::bottom_up::{BottomUpParams, Distance, Linkage, Merge, Merges};
+use crate::clusters::{Clusters, Points, share};
 use crate::neighbors::{block, distance};
 use crate::product::{Scratch, dots};
 use crate::{Context, Matrix, Result, memory};
@@ -73,7 +74,8 @@ pub(crate) fn merge(
                 clusters.members[b][0] as usize,
             )
         } else {
-            let pair = closest(&points, &place, &members[a], &members[b])?;
+            let go_on = || context.tick(done.len(), m, "merge");
+            let pair = closest(&points, &place, &members[a], &members[b], go_on)?;
             let moved = std::mem::take(&mut members[b]);
             members[a].extend(moved);
             members[a].sort_unstable();
@@ -121,35 +123,43 @@ fn places(points: &Points<'_>) -> Vec<u32> {
 }
 
 /// The rows (i, j), i of `a` and j of `b`, with the least distance; ties by the smaller and then the larger
-/// row.
-fn closest(points: &Points<'_>, place: &[u32], a: &[u32], b: &[u32]) -> Result<(usize, usize)> {
+/// row. `go_on` is asked meanwhile.
+fn closest(
+    points: &Points<'_>,
+    place: &[u32],
+    a: &[u32],
+    b: &[u32],
+    go_on: impl Fn() -> Result<()>,
+) -> Result<(usize, usize)> {
+    const ROWS: usize = 64;
     let d = points.cols;
     let gather = |rows: &[u32]| -> Vec<f32> {
         let row = |&i: &u32| &points.data[place[i as usize] as usize * d..][..d];
         rows.iter().flat_map(row).copied().collect()
     };
-    let (x, y) = (gather(a), gather(b));
-    let mut out = vec![0.0; a.len() * b.len()];
-    let (x, y) = (Matrix::new(&x, a.len(), d)?, Matrix::new(&y, b.len(), d)?);
-    dots(
-        x,
-        0..a.len(),
-        y,
-        0..b.len(),
-        &mut Scratch::default(),
-        &mut out,
-    );
+    let y = gather(b);
+    let y = Matrix::new(&y, b.len(), d)?;
+    let (mut scratch, mut out) = (Scratch::default(), vec![0.0; ROWS.min(a.len()) * b.len()]);
     let norm = |row: u32| points.norms[place[row as usize] as usize];
     let mut best = (f32::INFINITY, u32::MAX, u32::MAX);
-    for (&i, line) in a.iter().zip(out.chunks_exact(b.len())) {
-        for (&j, &dot) in b.iter().zip(line) {
-            let found = (distance(norm(i), norm(j), dot), i.min(j), i.max(j));
-            let order = found
-                .0
-                .total_cmp(&best.0)
-                .then((found.1, found.2).cmp(&(best.1, best.2)));
-            if order.is_lt() {
-                best = found;
+    for part in a.chunks(ROWS) {
+        go_on()?;
+        let x = gather(part);
+        let (x, out) = (
+            Matrix::new(&x, part.len(), d)?,
+            &mut out[..part.len() * b.len()],
+        );
+        dots(x, 0..part.len(), y, 0..b.len(), &mut scratch, out);
+        for (&i, line) in part.iter().zip(out.chunks_exact(b.len())) {
+            for (&j, &dot) in b.iter().zip(line) {
+                let found = (distance(norm(i), norm(j), dot), i.min(j), i.max(j));
+                let order = found
+                    .0
+                    .total_cmp(&best.0)
+                    .then((found.1, found.2).cmp(&(best.1, best.2)));
+                if order.is_lt() {
+                    best = found;
+                }
             }
         }
     }

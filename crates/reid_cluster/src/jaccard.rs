@@ -23,7 +23,7 @@ use crate::sparse::SparseRows;
 use crate::{Context, Error, Graph, Matrix, Result, memory};
 
 /// Rows copied by one thread between two questions "go on?".
-const TURNS: usize = 1 << 14;
+const TURNS: usize = 1 << 10;
 
 /// Distance whose exponential weighs the neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,10 +84,11 @@ pub fn jaccard(
         &format!("the Jaccard matrix of {n} x {n} float32"),
         "call jaccard_graph, which keeps close pairs only",
     )?;
+    // First of all: what was free a moment ago is taken before the smaller arrays take their share.
+    let mut distances = vec![0.0_f32; n * n];
     let vectors = neighborhoods(features, params, neighbors, context)?;
     let columns = vectors.transposed(context)?;
-    let mut distances = vec![0.0_f32; n * n];
-    let step = ((1 << 25) / n).max(1);
+    let step = ((1 << 23) / n).max(context.threads());
     for (block, rows) in distances.chunks_mut(step * n).enumerate() {
         context.tick(block * step, n, "jaccard")?;
         context.install(|| {
@@ -181,6 +182,9 @@ fn mirrored(upper: &SparseRows, context: &Context<'_>) -> Result<Graph<'static>>
     let mut indptr = vec![1_i64; n + 1];
     indptr[0] = 0;
     for i in 0..n {
+        if i % TURNS == 0 {
+            context.tick(0, n, "graph")?;
+        }
         indptr[i + 1] += upper.row(i).len() as i64;
         for &(j, _) in upper.row(i) {
             indptr[j as usize + 1] += 1;

@@ -8,11 +8,13 @@
 mod bottom_up;
 mod bottom_up_frozen;
 mod bottom_up_live;
+mod clusters;
 mod context;
 mod dbscan;
 mod error;
 mod graph;
 mod jaccard;
+mod lanes;
 mod matrix;
 mod memory;
 mod neighborhoods;

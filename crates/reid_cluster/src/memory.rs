@@ -2,14 +2,20 @@
 
 use crate::{Error, Result};
 
-/// Refuse to allocate `bytes` for `what` when less is free; where the system does not tell, nothing is
-/// refused.
+/// What stays free for the work beside a large array: running out of memory aborts the process.
+const SPARE: u128 = 1 << 28;
+
+/// Refuse to allocate `bytes` for `what` when less, or hardly more, is free; where the system does not tell,
+/// nothing is refused.
 pub(crate) fn check(bytes: u128, what: &str, remedy: &str) -> Result<()> {
     match available() {
-        Some(free) if bytes > u128::from(free) => Err(Error::TooLarge {
+        Some(free) if bytes + bytes.min(SPARE) > u128::from(free) => Err(Error::TooLarge {
             what: what.to_owned(),
             gigabytes: bytes as f64 / 1e9,
-            remedy: format!("{:.1} GB are free; {remedy}", free as f64 / 1e9),
+            remedy: format!(
+                "{:.1} GB are free for it and the work beside it; {remedy}",
+                free as f64 / 1e9
+            ),
         }),
         _ => Ok(()),
     }

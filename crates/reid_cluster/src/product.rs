@@ -18,6 +18,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::{Avx2, Avx512, Half, Wide};
+use crate::lanes::{Lanes, Portable};
 use crate::{Context, Error, Matrix, Result};
 
 /// Columns of the features per pass: a panel of heads (24 KiB) stays in the first-level cache.
@@ -113,13 +116,13 @@ struct Work<'a> {
     upper: bool,
 }
 
-/// Which instructions to use.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Which instructions to use, with the proof that the processor has them.
+#[derive(Debug, Clone, Copy)]
 enum Path {
     #[cfg(target_arch = "x86_64")]
-    Avx512,
+    Avx512(Avx512),
     #[cfg(target_arch = "x86_64")]
-    Avx2,
+    Avx2(Avx2),
     Portable,
 }
 
@@ -128,11 +131,11 @@ impl Path {
     fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") {
-                return Self::Avx512;
+            if let Some(proof) = Avx512::detect() {
+                return Self::Avx512(proof);
             }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                return Self::Avx2;
+            if let Some(proof) = Avx2::detect() {
+                return Self::Avx2(proof);
             }
         }
         Self::Portable
@@ -140,129 +143,34 @@ impl Path {
 
     fn product(self, work: &Work<'_>, scratch: &mut Scratch, out: &mut [f32]) {
         match self {
-            // SAFETY: `detect` found the feature (tests ask the processor before they name a path).
+            // SAFETY: the proof exists only where the processor has the feature.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { avx512(work, scratch, out) },
+            Self::Avx512(proof) => unsafe { avx512(proof, work, scratch, out) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => unsafe { avx2(work, scratch, out) },
-            Self::Portable => product::<Portable, 2, 6>(work, scratch, out),
+            Self::Avx2(proof) => unsafe { avx2(proof, work, scratch, out) },
+            Self::Portable => product::<Portable, 2, 6>((), work, scratch, out),
         }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn avx512(work: &Work<'_>, scratch: &mut Scratch, out: &mut [f32]) {
-    product::<Wide, 2, 12>(work, scratch, out);
+fn avx512(proof: Avx512, work: &Work<'_>, scratch: &mut Scratch, out: &mut [f32]) {
+    product::<Wide, 2, 12>(proof, work, scratch, out);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn avx2(work: &Work<'_>, scratch: &mut Scratch, out: &mut [f32]) {
-    product::<Half, 2, 6>(work, scratch, out);
+fn avx2(proof: Avx2, work: &Work<'_>, scratch: &mut Scratch, out: &mut [f32]) {
+    product::<Half, 2, 6>(proof, work, scratch, out);
 }
-
-/// Some lanes of float32: all that differs between the paths. Methods of a type may be called only where its
-/// instructions are enabled, which `avx512` and `avx2` see to; they must be inlined to become one instruction
-/// each.
-trait Lanes: Copy {
-    const WIDTH: usize;
-    fn splat(value: f32) -> Self;
-    /// From the first `WIDTH` values of `from`.
-    fn load(from: &[f32]) -> Self;
-    /// To the first `WIDTH` values of `to`.
-    fn store(self, to: &mut [f32]);
-    /// `self + a * b`.
-    fn add_product(self, a: Self, b: Self) -> Self;
-}
-
-/// Four lanes in plain Rust; a product is rounded before it is added.
-#[derive(Clone, Copy)]
-struct Portable([f32; 4]);
-
-#[allow(clippy::inline_always)]
-impl Lanes for Portable {
-    const WIDTH: usize = 4;
-    #[inline(always)]
-    fn splat(value: f32) -> Self {
-        Self([value; 4])
-    }
-    #[inline(always)]
-    fn load(from: &[f32]) -> Self {
-        Self([from[0], from[1], from[2], from[3]])
-    }
-    #[inline(always)]
-    fn store(self, to: &mut [f32]) {
-        to[..4].copy_from_slice(&self.0);
-    }
-    #[inline(always)]
-    fn add_product(self, a: Self, b: Self) -> Self {
-        Self(std::array::from_fn(|e| self.0[e] + a.0[e] * b.0[e]))
-    }
-}
-
-/// A vector type of one x86 extension.
-#[cfg(target_arch = "x86_64")]
-macro_rules! x86_lanes {
-    ($name:ident, $vector:ident, $width:literal, $set1:ident, $load:ident, $store:ident, $fma:ident) => {
-        #[derive(Clone, Copy)]
-        struct $name(std::arch::x86_64::$vector);
-
-        #[allow(clippy::inline_always)]
-        impl Lanes for $name {
-            const WIDTH: usize = $width;
-            #[inline(always)]
-            fn splat(value: f32) -> Self {
-                // SAFETY: only called below a function that enables the instructions, see `Lanes`.
-                Self(unsafe { std::arch::x86_64::$set1(value) })
-            }
-            #[inline(always)]
-            fn load(from: &[f32]) -> Self {
-                let from = &from[..$width];
-                // SAFETY: as above, and the slice has just been cut to the width of the load, which needs no
-                // alignment.
-                Self(unsafe { std::arch::x86_64::$load(from.as_ptr()) })
-            }
-            #[inline(always)]
-            fn store(self, to: &mut [f32]) {
-                let to = &mut to[..$width];
-                // SAFETY: as for `load`.
-                unsafe { std::arch::x86_64::$store(to.as_mut_ptr(), self.0) }
-            }
-            #[inline(always)]
-            fn add_product(self, a: Self, b: Self) -> Self {
-                // SAFETY: as for `splat`.
-                Self(unsafe { std::arch::x86_64::$fma(a.0, b.0, self.0) })
-            }
-        }
-    };
-}
-#[cfg(target_arch = "x86_64")]
-x86_lanes!(
-    Wide,
-    __m512,
-    16,
-    _mm512_set1_ps,
-    _mm512_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_fmadd_ps
-);
-#[cfg(target_arch = "x86_64")]
-x86_lanes!(
-    Half,
-    __m256,
-    8,
-    _mm256_set1_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_fmadd_ps
-);
 
 /// The whole product in tiles of `B` rows of `r` by `N` vectors of rows of `s`.
 #[inline(always)]
 #[allow(clippy::inline_always)] // the body takes on the instruction set of its caller only by being inlined
 fn product<V: Lanes, const N: usize, const B: usize>(
+    proof: V::Proof,
     work: &Work<'_>,
     scratch: &mut Scratch,
     out: &mut [f32],
@@ -290,14 +198,14 @@ fn product<V: Lanes, const N: usize, const B: usize>(
                     let (rows, cols) = (B.min(work.r.len() - row), width.min(n - col));
                     let corner = row * n + col;
                     if rows == B && cols == width {
-                        tile::<V, N, B>(lanes, heads, &mut out[corner..], n);
+                        tile::<V, N, B>(proof, lanes, heads, &mut out[corner..], n);
                         continue;
                     }
                     for i in 0..rows {
                         let line = &out[corner + i * n..][..cols];
                         edge[i * width..][..cols].copy_from_slice(line);
                     }
-                    tile::<V, N, B>(lanes, heads, edge, width);
+                    tile::<V, N, B>(proof, lanes, heads, edge, width);
                     for i in 0..rows {
                         let line = &edge[i * width..][..cols];
                         out[corner + i * n..][..cols].copy_from_slice(line);
@@ -316,18 +224,19 @@ const EDGE: usize = 12 * 32;
 #[inline(always)]
 #[allow(clippy::inline_always)] // see `product`
 fn tile<V: Lanes, const N: usize, const B: usize>(
+    proof: V::Proof,
     lanes: &[f32],
     heads: &[f32],
     out: &mut [f32],
     stride: usize,
 ) {
     let mut sums: [[V; N]; B] = std::array::from_fn(|b| {
-        std::array::from_fn(|l| V::load(&out[b * stride + l * V::WIDTH..]))
+        std::array::from_fn(|l| V::load(proof, &out[b * stride + l * V::WIDTH..]))
     });
     for (lane, head) in lanes.chunks_exact(N * V::WIDTH).zip(heads.chunks_exact(B)) {
-        let lane: [V; N] = std::array::from_fn(|l| V::load(&lane[l * V::WIDTH..]));
+        let lane: [V; N] = std::array::from_fn(|l| V::load(proof, &lane[l * V::WIDTH..]));
         for (sums, &head) in sums.iter_mut().zip(head) {
-            let head = V::splat(head);
+            let head = V::splat(proof, head);
             for (sum, &lane) in sums.iter_mut().zip(&lane) {
                 *sum = sum.add_product(head, lane);
             }
@@ -420,12 +329,8 @@ mod tests {
         let mut paths = vec![(Path::Portable, false)];
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                paths.push((Path::Avx2, true));
-            }
-            if is_x86_feature_detected!("avx512f") {
-                paths.push((Path::Avx512, true));
-            }
+            paths.extend(Avx2::detect().map(|proof| (Path::Avx2(proof), true)));
+            paths.extend(Avx512::detect().map(|proof| (Path::Avx512(proof), true)));
         }
         paths
     }

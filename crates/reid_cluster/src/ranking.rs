@@ -29,6 +29,8 @@ const TILE: usize = 512;
 const TILES: usize = 4;
 /// So many distances are counted one by one; for more the row is sorted.
 const FEW: usize = 64;
+/// Distances scored between two questions "go on?", as far as each worker gets a query.
+const SCORED: usize = 1 << 21;
 /// Values in the distances of a block of queries (256 MB), however large the gallery is.
 const BLOCK_VALUES: usize = 1 << 26;
 
@@ -98,7 +100,8 @@ pub fn evaluate_rank(
 ) -> Result<Ranking> {
     identities.check(distances.rows(), distances.cols(), max_rank)?;
     distances.check_finite("distances", context)?;
-    let blocks = context.blocks(distances.rows(), 256, "rank", |queries| {
+    let step = (SCORED / distances.cols().max(1)).max(context.threads());
+    let blocks = context.blocks(distances.rows(), step, "rank", |queries| {
         queries
             .into_par_iter()
             .map_init(Vec::new, |row, query| {
@@ -156,8 +159,12 @@ pub fn evaluate_features(
             }
             identities.score(q, row, ap)
         };
-        let block = queries.clone().into_par_iter().map_init(Vec::new, score);
-        scores.extend(context.install(|| block.collect::<Vec<_>>()));
+        let part = (SCORED / g).max(context.threads());
+        for lo in queries.clone().step_by(part) {
+            context.tick(queries.end, n, "rank")?;
+            let part = (lo..queries.end.min(lo + part)).into_par_iter();
+            scores.extend(context.install(|| part.map_init(Vec::new, score).collect::<Vec<_>>()));
+        }
     }
     context.tick(n, n, "rank")?;
     summary(&scores, max_rank)

@@ -1,16 +1,14 @@
 //! Rows of (column, value) pairs, made in parallel and kept one after the other.
 
-use rayon::prelude::*;
-
 use crate::{Context, Result};
 
-/// Rows made between two questions "go on?".
+/// Rows turned between two questions "go on?".
 const BLOCK: usize = 2048;
 /// Rows one worker makes at a time.
-const CHUNK: usize = 64;
+const CHUNK: usize = 32;
 
-/// Where each of some rows ends, and their entries.
-type Part = (Vec<usize>, Vec<(i32, f32)>);
+/// Number of a chunk, where each of its rows ends, and their entries.
+type Part = (usize, Vec<usize>, Vec<(i32, f32)>);
 
 /// Row `i` is `entries[ptr[i]..ptr[i + 1]]`, columns ascending.
 pub(crate) struct SparseRows {
@@ -20,41 +18,38 @@ pub(crate) struct SparseRows {
 
 impl SparseRows {
     /// `n` rows; `fill` appends row `i`, its columns ascending, to what it is given. Each worker owns a state made by `init`.
-    pub(crate) fn build<S>(
+    pub(crate) fn build<S: Send>(
         n: usize,
         stage: &'static str,
         context: &Context<'_>,
-        init: impl Fn() -> S + Sync + Send,
-        fill: impl Fn(&mut S, usize, &mut Vec<(i32, f32)>) + Sync + Send,
+        init: impl Fn() -> S + Sync,
+        fill: impl Fn(&mut S, usize, &mut Vec<(i32, f32)>) + Sync,
     ) -> Result<Self> {
+        let new = || (init(), Vec::<Part>::new());
+        let workers = context.queue(n.div_ceil(CHUNK), stage, new, |(state, parts), chunk| {
+            let mut entries = Vec::new();
+            let end = |i| {
+                fill(state, i, &mut entries);
+                entries.len()
+            };
+            let rows = chunk * CHUNK..n.min((chunk + 1) * CHUNK);
+            let ends = rows.map(end).collect();
+            parts.push((chunk, ends, entries));
+        })?;
+        let mut parts: Vec<Part> = workers.into_iter().flat_map(|(_, parts)| parts).collect();
+        parts.sort_unstable_by_key(|&(chunk, ..)| chunk);
         let mut rows = Self {
             ptr: vec![0],
             entries: Vec::new(),
         };
         rows.ptr.reserve_exact(n);
-        for lo in (0..n).step_by(BLOCK) {
-            context.tick(lo, n, stage)?;
-            let block: Vec<usize> = (lo..n.min(lo + BLOCK)).collect();
-            let parts: Vec<Part> = context.install(|| {
-                block
-                    .par_chunks(CHUNK)
-                    .map_init(&init, |state, chunk| {
-                        let mut entries = Vec::new();
-                        let end = |&i: &usize| {
-                            fill(state, i, &mut entries);
-                            entries.len()
-                        };
-                        (chunk.iter().map(end).collect(), entries)
-                    })
-                    .collect()
-            });
-            for (ends, entries) in parts {
-                let start = rows.entries.len();
-                rows.ptr.extend(ends.iter().map(|end| start + end));
-                rows.entries.extend(entries);
-            }
+        rows.entries
+            .reserve_exact(parts.iter().map(|(_, _, entries)| entries.len()).sum());
+        for (_, ends, entries) in parts {
+            let start = rows.entries.len();
+            rows.ptr.extend(ends.iter().map(|end| start + end));
+            rows.entries.extend(entries);
         }
-        context.tick(n, n, stage)?;
         Ok(rows)
     }
 
