@@ -8,7 +8,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["atomic_path", "write_text"]
+__all__ = ["TEMPORARY", "atomic_path", "write_text"]
+
+TEMPORARY = ".*.tmp*"
+"""Pattern of the names of files that are being written; one that is old was left by a process that was killed."""
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from reid.config import TrainConfig, write_toml
 from reid.data.records import Samples
-from reid.files import atomic_path, write_text
+from reid.files import TEMPORARY, atomic_path, write_text
 from reid.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 __all__ = ["RunFolder", "latest_run", "new_run_path"]
@@ -50,6 +50,8 @@ class RunFolder:
         self._made_here = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
+        for left in path.rglob(TEMPORARY):  # by a run that was killed while it wrote
+            left.unlink(missing_ok=True)
         if not resume:
             others = sorted(p.name for p in path.iterdir() if p.name != ".lock")
             if others:
