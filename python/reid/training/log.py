@@ -54,7 +54,7 @@ class Log:
         if "mAP" in row:
             parts.append(f"mAP {100 * row['mAP']:.1f}  rank-1 {100 * row['rank1']:.1f}")
         if "oracle_ari" in row:
-            parts.append(f"ARI {row['oracle_ari']:.2f}")
+            parts.append(f"oracle ARI {row['oracle_ari']:.2f}")
         parts.append(f"{row['seconds']:.1f} s")
         self.say("  ".join(parts))
 
