@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from reid.config import from_mapping
+from reid.config import from_mapping, read_toml
 from reid.data.pictures import Pictures
 from reid.data.readers import read_dataset
 from reid.features import extract
@@ -45,6 +46,11 @@ def test_two_rounds_finish_and_leave_a_whole_run(name: str, tiny_settings: dict[
     wanted = {"loss", "n_clusters", "n_outliers", "seconds", "oracle_ari", "mAP", "rank1", "rank5", "rank10"}
     assert wanted <= set(rows[2])
     assert sum(row["selected"] for row in rows) == 1
+    values = read_toml(run / "config.toml")
+    assert values.pop("method") == name
+    resolved = from_mapping(METHODS[name].Config, values, "config.toml")
+    automatic = [f.name for f in dataclasses.fields(resolved) if getattr(resolved, f.name) is None]
+    assert not automatic
     assert load_embedder(run / "model.safetensors").out_features > 0
 
 

@@ -23,6 +23,7 @@ Adam, augmentation of colours, 15 % a round, and with pretrained weights a merge
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -120,11 +121,19 @@ class Buc:
         # torch is imported where it is used: `reid-train --help` reads this file for its settings only.
         from reid.models.neck import EmbeddingHead
 
-        self.config = config
         self.network = network
         self.samples = samples
-        self.pretrained = config.weights != "none"
-        self.epochs_first = config.epochs_first if config.epochs_first is not None else (0 if self.pretrained else 8)
+        pretrained = config.weights != "none"
+        self.epochs_first = config.epochs_first if config.epochs_first is not None else (0 if pretrained else 8)
+        self.lr_first = config.lr_first or (3.5e-4 if pretrained else 2e-3)
+        self.lr = config.lr or (3.5e-4 if pretrained else 1e-3)
+        self.augmentation = config.augmentation or ("light" if pretrained else "color")
+        # The paper trains its last round with a tenth of the instances left: 19 rounds of 5 %.
+        self.rounds = config.rounds or 1 + math.floor(0.9 / config.merge_percent + 1e-9)
+        self.config = dataclasses.replace(
+            config, rounds=self.rounds, epochs_first=self.epochs_first, lr_first=self.lr_first, lr=self.lr,
+            augmentation=self.augmentation,
+        )  # fmt: skip
         n = len(samples)
         self.n_merges = math.floor(n * config.merge_percent)
         if self.n_merges == 0:
@@ -132,8 +141,6 @@ class Buc:
                 f"merge_percent={config.merge_percent}: merges none of {n} instances a round; "
                 f"must be at least {math.ceil(1000 / n) / 1000}"
             )
-        # The paper trains its last round with a tenth of the instances left: 19 rounds of 5 %.
-        self.rounds = config.rounds or 1 + math.floor(0.9 / config.merge_percent + 1e-9)
         if config.same_camera == "forbid" and (samples.camid < 0).any():
             raise ValueError("same_camera='forbid': needs a camera id for every picture; these data have none")
         if config.center_cameras and (samples.camid < 0).all():
@@ -161,6 +168,7 @@ class Buc:
             collapse = describe_collapse(labels)
             if collapse:
                 labels, warnings, stop = self._resolve(collapse, extract)
+                facts = {}
             self.labels = labels
         if self.config.memory_init == "mean" and not stop:
             if r == 1:
@@ -189,10 +197,7 @@ class Buc:
         self.memory = memory.to(device)
 
         first = r == 1 and self.epochs_first > 0
-        if first:
-            base = c.lr_first or (3.5e-4 if self.pretrained else 2e-3)
-        else:
-            base = c.lr or (3.5e-4 if self.pretrained else 1e-3)
+        base = self.lr_first if first else self.lr
         groups = [
             {
                 "params": [p for p in self.network.parameters() if p.requires_grad],
@@ -220,13 +225,13 @@ class Buc:
         positions = np.repeat(np.arange(len(self.samples)), repeats)
         batches = Shuffled(positions, c.batch_size, rng)
         epochs = self.epochs_first if first else c.epochs
-        decay_at = 16 * len(batches) if first and c.optimizer == "sgd" else math.inf
+        decay_every = 16 * len(batches) if first and c.optimizer == "sgd" else math.inf
         return RoundPlan(
             batches,
             steps=epochs * len(batches),
             optimizer=optimizer,
-            lr=lambda step: base * (0.1 if step >= decay_at else 1.0),
-            augment=augments[c.augmentation or ("light" if self.pretrained else "color")],
+            lr=lambda step: base * 0.1 ** (step // decay_every),
+            augment=augments[self.augmentation],
             frames=c.frames,
         )
 

@@ -118,6 +118,11 @@ class Method(Protocol):
         ...
 
     @property
+    def config(self) -> TrainConfig:
+        """The settings, with what was automatic filled in."""
+        ...
+
+    @property
     def retrieval(self) -> Embedder:
         """The network that is evaluated and saved: the student, or its teacher."""
         ...

@@ -170,7 +170,7 @@ def _prepare(
         "data": _describe(dataset),
     }
     pieces = {"network": network, "method": method, "train": train, "pictures": pictures, **sides}
-    return config, facts, pieces
+    return method.config, facts, pieces
 
 
 def _method_of(config: TrainConfig) -> type[Method]:
