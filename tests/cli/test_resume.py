@@ -23,7 +23,14 @@ def _start(arguments: list[str], cwd: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with open(cwd / "log.txt", "ab") as log:
         command = [sys.executable, "-u", "-m", "reid.cli.train", *arguments]
-        return subprocess.Popen(command, cwd=cwd, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            command, cwd=cwd, env=environment, stdout=log, stderr=subprocess.STDOUT, preexec_fn=_hear_interrupts
+        )
+
+
+def _hear_interrupts() -> None:
+    """Shells make background jobs, and so what they start, deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _finish(process: subprocess.Popen[bytes], cwd: Path, code: int = 0) -> str:

@@ -67,8 +67,10 @@ LONG = {
 def test_ctrl_c_stops(name: str) -> None:
     call, stage = LONG[name]
     code = f"""
+import signal
 import numpy as np
 from reid_cluster import bottom_up, evaluate_features, jaccard_graph, knn
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell inherit deafness
 x = np.zeros((40_000, 2048), np.float32)
 q, g = np.zeros(9_000, int), np.zeros(40_000, int)
 near = np.column_stack([np.arange(40_000), np.tile(np.arange(30), (40_000, 1))])
