@@ -171,7 +171,7 @@ class Buc:
                 facts = {}
             self.labels = labels
         if self.config.memory_init == "mean" and not stop:
-            if r == 1:
+            if r == 1 and self.config.embedding_dim:
                 pooled = extract(self.network, normalize=False)  # (N, D)
                 self.head.start(torch.from_numpy(pooled).to(next(self.network.parameters()).device))
             self._embedding = extract(self.network, head=self.head)  # (N, E), for this round's memory

@@ -91,7 +91,6 @@ class StepOutput:
     loss: Tensor
     embeddings: Tensor
     """(B, E) detached: what memories are updated with."""
-    scalars: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Extract(Protocol):

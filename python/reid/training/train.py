@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import platform
 import sys
@@ -258,8 +259,6 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def _check_same_data(path: Path, facts: dict[str, Any]) -> None:
-    import json
-
     before = json.loads((path / "run.json").read_text(encoding="utf-8"))["data"]["fingerprint"]
     if before != facts["data"]["fingerprint"]:
         raise ValueError(f"resume={path}: the data have changed since the run began; start a new run")
