@@ -1,0 +1,7 @@
+"""The kernels once more, slow and short: the formulas of the papers in numpy, written for reading.
+
+Every function has the name, the arguments (without ``n_jobs`` and ``progress``) and the result of the fast one in
+:mod:`reid_cluster`; the tests compare the two. They hold N x N values: use them to understand, and to check.
+"""
+
+__all__: list[str] = []
