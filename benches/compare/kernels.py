@@ -6,16 +6,7 @@ Run from anywhere, in an environment with reid-cluster (faiss-cpu is used where 
     python benches/compare/kernels.py --only knn,bottom_up --threads 1
     python benches/compare/kernels.py --rows 32621 --peer-rows 12936 --record benches/record/kernels.md
 
-Rows of the table:
-
-knn         30 nearest rows; peer: faiss IndexFlatL2
-jaccard     features to labels: k-reciprocal Jaccard distance (k1=30, k2=6) and DBSCAN (eps=0.6, min_samples=4);
-            peer: the dense way of the published code, N x N weights and distances (neighbours from faiss, else
-            numpy), then scikit-learn's DBSCAN
-dbscan      DBSCAN alone on the sparse graph that our jaccard_graph made; peer: scikit-learn on the same CSR matrix
-bottom_up   one merge of 5 % of the rows; peer: the dense way of the published code, all N x N distances sorted
-ranking     mAP and CMC by the Market-1501 rule, the first picture of an identity in each camera as query; peer: numpy
-            distance matrix and argsort
+The rows of the table are the `case_*.py` beside this file, each says what its two sides do.
 
 Every run is a process of its own, ours and the peer's in turn, with the same number of threads. Reading the features is
 not timed. The peak is that of the whole process: interpreter, libraries and features (the same for both) included. The
@@ -37,200 +28,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import case_bottom_up
+import case_jaccard
+import case_knn
+import case_ranking
 import numpy as np
-import peers
-from peers import Floats, Ints, Missing, Result
+from contest import EPS, K1, K2, Data, Kernel, Missing, make_features
 
-K, K1, K2, EPS, MIN_SAMPLES = 30, 30, 6, 0.6, 4
-MERGE_PERCENT, SIZE_PENALTY, MAX_RANK = 0.05, 0.003, 10
-CAMERAS = 6
-
-
-class Data:
-    """What a contestant gets: the features of one size, and who is who."""
-
-    def __init__(self, folder: Path, rows: int, threads: int) -> None:
-        self.features: Floats = np.load(folder / f"features-{rows}.npy")
-        self.pids, self.camids = np.load(folder / f"ids-{rows}.npy")
-        self.threads = threads
-        self.graph = folder / f"graph-{rows}.npz"
-
-    def csr(self) -> Any:
-        """Our Jaccard graph as scipy's CSR."""
-        from scipy.sparse import csr_array
-
-        with np.load(self.graph) as parts:
-            return csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=(len(self.pids),) * 2)
-
-    def split(self) -> tuple[Floats, Floats, Ints, Ints]:
-        """Query features, gallery features, and their row numbers."""
-        _, first = np.unique(self.pids * CAMERAS + self.camids, return_index=True)
-        gallery = np.setdiff1d(np.arange(len(self.pids)), first)
-        return self.features[first], self.features[gallery], first, gallery
-
-
-def make_features(rows: int, dims: int, seed: int = 1) -> tuple[Floats, Ints]:
-    """Unit rows (N, D), 10 to 20 an identity, a shift per camera, spectrum falling like j^-1.25; and (pids, camids)."""
-    random = np.random.default_rng(seed)
-    scale = np.arange(1, dims + 1, dtype=np.float32) ** np.float32(-0.625)
-    counts = random.integers(10, 21, size=rows // 10 + 1)
-    pids = np.repeat(np.arange(len(counts)), counts)[:rows]
-    camids = random.integers(CAMERAS, size=rows)
-    identities = random.standard_normal((len(counts), dims), dtype=np.float32)
-    cameras = random.standard_normal((CAMERAS, dims), dtype=np.float32)
-    features = random.standard_normal((rows, dims), dtype=np.float32)
-    features *= np.float32(0.9)
-    features += identities[pids]
-    features += np.float32(0.4) * cameras[camids]
-    features *= scale
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
-    return features, np.stack([pids, camids])
-
-
-# --- contestants: everything in `run` is timed ---
-
-
-def knn_ours(data: Data) -> Callable[[], Result]:
-    from reid_cluster import knn
-
-    return lambda: knn(data.features, K, n_jobs=data.threads)._asdict()
-
-
-def knn_peer(data: Data) -> Callable[[], Result]:
-    faiss = peers.load_faiss()
-
-    def run() -> Result:
-        index = faiss.IndexFlatL2(data.features.shape[1])
-        index.add(data.features)
-        distances, indices = index.search(data.features, K)
-        return {"indices": indices, "distances": distances}
-
-    return run
-
-
-def jaccard_ours(data: Data) -> Callable[[], Result]:
-    from reid_cluster import dbscan, jaccard_graph
-
-    import_module("scipy.sparse")  # of which the graph is; loading it is not timed
-
-    def run() -> Result:
-        graph = jaccard_graph(data.features, K1, K2, max_distance=EPS, n_jobs=data.threads)
-        return {"labels": dbscan(graph, EPS, MIN_SAMPLES, n_jobs=data.threads)}
-
-    return run
-
-
-def jaccard_peer(data: Data) -> Callable[[], Result]:
-    from sklearn.cluster import DBSCAN
-
-    try:
-        faiss = peers.load_faiss()
-    except Missing:
-        faiss = None
-
-    def run() -> Result:
-        ranks = peers.nearest(data.features, K1, faiss)
-        distances = peers.dense_jaccard(data.features, ranks, K2)
-        clusters = DBSCAN(eps=EPS, min_samples=MIN_SAMPLES, metric="precomputed", n_jobs=data.threads)
-        return {"labels": clusters.fit_predict(distances)}
-
-    return run
-
-
-def dbscan_ours(data: Data) -> Callable[[], Result]:
-    from reid_cluster import dbscan
-
-    graph = data.csr()
-    return lambda: {"labels": dbscan(graph, EPS, MIN_SAMPLES, n_jobs=data.threads)}
-
-
-def dbscan_peer(data: Data) -> Callable[[], Result]:
-    from sklearn.cluster import DBSCAN
-
-    graph = data.csr()
-    clusters = DBSCAN(eps=EPS, min_samples=MIN_SAMPLES, metric="precomputed", n_jobs=data.threads)
-    return lambda: {"labels": clusters.fit_predict(graph)}
-
-
-def bottom_up_ours(data: Data) -> Callable[[], Result]:
-    from reid_cluster import bottom_up
-
-    merges = int(MERGE_PERCENT * len(data.features))
-    options: dict[str, Any] = {"n_merges": merges, "size_penalty": SIZE_PENALTY, "n_jobs": data.threads}
-    return lambda: {"labels": bottom_up(data.features, **options).labels}
-
-
-def bottom_up_peer(data: Data) -> Callable[[], Result]:
-    merges, labels = int(MERGE_PERCENT * len(data.features)), np.arange(len(data.features))
-    return lambda: {"labels": peers.dense_bottom_up(data.features, labels, merges, SIZE_PENALTY)}
-
-
-def ranking_ours(data: Data) -> Callable[[], Result]:
-    from reid_cluster import evaluate_features
-
-    query, gallery, q, g = data.split()
-    ids = (data.pids[q], data.pids[g], data.camids[q], data.camids[g])
-
-    def run() -> Result:
-        found = evaluate_features(query, gallery, *ids, max_rank=MAX_RANK, n_jobs=data.threads)
-        return {"cmc": found.cmc, "ap": found.ap}
-
-    return run
-
-
-def ranking_peer(data: Data) -> Callable[[], Result]:
-    query, gallery, q, g = data.split()
-    ids = (data.pids[q], data.pids[g], data.camids[q], data.camids[g])
-    return lambda: peers.sorted_ranking(query, gallery, *ids, max_rank=MAX_RANK)
-
-
-# --- do both find the same? ---
-
-
-def compare_neighbors(ours: Result, peer: Result) -> str:
-    """Whether each row has the same neighbours, but for those as far as the last one."""
-    wrong = 0
-    for a, b, d, e in zip(ours["indices"], peer["indices"], ours["distances"], peer["distances"], strict=True):
-        last = min(d[-1], e[-1]) - 1e-5
-        wrong += bool((d[~np.isin(a, b)] < last).any() or (e[~np.isin(b, a)] < last).any())
-    return f"no: {wrong} rows" if wrong else "yes"
-
-
-def compare_labels(ours: Result, peer: Result) -> str:
-    """Whether all labels are equal."""
-    wrong = int((ours["labels"] != peer["labels"]).sum())
-    return f"no: {wrong} labels" if wrong else "yes"
-
-
-def compare_ranking(ours: Result, peer: Result) -> str:
-    """Whether CMC and mAP agree: rounding may swap two items of one query in ten thousand comparisons."""
-    valid = np.isfinite(ours["ap"])
-    gap = abs(np.nanmean(ours["ap"]) - np.nanmean(peer["ap"]))
-    first = np.abs(ours["cmc"] - peer["cmc"]).max() * valid.sum()
-    agree = (valid == np.isfinite(peer["ap"])).all() and gap < 1e-5 and first < 1.5
-    return "yes" if agree else f"no: mAP {gap:.1e} apart, CMC {first:.0f} queries"
-
-
-class Kernel(NamedTuple):
-    """One row of the table; a contestant gets ready and returns what is timed."""
-
-    ours: Callable[[Data], Callable[[], Result]]
-    peer: Callable[[Data], Callable[[], Result]]
-    compare: Callable[[Result, Result], str]
-    dense: bool  # the peer holds N x N values
-
-
-KERNELS = {
-    "knn": Kernel(knn_ours, knn_peer, compare_neighbors, False),
-    "jaccard": Kernel(jaccard_ours, jaccard_peer, compare_labels, True),
-    "dbscan": Kernel(dbscan_ours, dbscan_peer, compare_labels, False),
-    "bottom_up": Kernel(bottom_up_ours, bottom_up_peer, compare_labels, True),
-    "ranking": Kernel(ranking_ours, ranking_peer, compare_ranking, True),
-}
+CASES = [case_knn, case_jaccard, case_bottom_up, case_ranking]
+KERNELS: dict[str, Kernel] = {name: kernel for case in CASES for name, kernel in case.KERNELS.items()}
 
 
 # --- processes ---
@@ -299,21 +109,26 @@ def measure(folder: Path, kernel: str, rows: int, sides: list[str], args: argpar
     return [*row, f"{median('peer', 'seconds'):.3g}", f"{ratio:.3g}", ours_peak, f"{median('peer', 'peak'):,.0f}", same]
 
 
+def limit(kernel: Kernel, args: argparse.Namespace) -> int:
+    """Most rows at which the peer runs."""
+    most = args.rows
+    if kernel.dense:
+        most = min(most, args.peer_rows)
+    return most if kernel.peer_rows is None else min(most, kernel.peer_rows)
+
+
 def table(args: argparse.Namespace) -> list[list[str]]:
-    """All rows: at sizes that the dense peers cannot hold, ours alone beside the pair at the peer's size."""
-    limit = min(args.rows, args.peer_rows)
+    """All rows: at sizes that a peer cannot hold, ours alone beside the pair at the peer's size."""
+    contests = [(name, size) for name in args.only for size in sorted({limit(KERNELS[name], args), args.rows})]
     rows = []
-    with tempfile.TemporaryDirectory(prefix="compare-") as name:
-        folder = Path(name)
-        for size in sorted({args.rows, limit}):
-            graph = "graph" if "dbscan" in args.only and size == args.rows else "-"
-            child("prepare", folder, size, args.threads, args.dims, graph)
-        for kernel in args.only:
-            if KERNELS[kernel].dense and limit < args.rows:
-                rows.append(measure(folder, kernel, limit, ["ours", "peer"], args))
-                rows.append(measure(folder, kernel, args.rows, ["ours"], args))
-            else:
-                rows.append(measure(folder, kernel, args.rows, ["ours", "peer"], args))
+    with tempfile.TemporaryDirectory(prefix="compare-") as folder_name:
+        folder = Path(folder_name)
+        for size in sorted({size for _, size in contests}):
+            graph = any(KERNELS[name].graph for name, other in contests if other == size)
+            child("prepare", folder, size, args.threads, args.dims, "graph" if graph else "-")
+        for name, size in contests:
+            sides = ["ours", "peer"] if size == limit(KERNELS[name], args) else ["ours"]
+            rows.append(measure(folder, name, size, sides, args))
     return rows
 
 
@@ -373,7 +188,10 @@ def main() -> int:
             contest(Path(folder), int(size), int(threads), *rest)
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    about = "\n".join(case.__doc__ or "" for case in CASES)
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=f"rows:\n{about}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=count(100), default=12_936, help="features, at least 100 (default %(default)s)")
     parser.add_argument("--dims", type=count(1), default=2048, help="columns of the features (default %(default)s)")
     beyond = "most rows for peers that hold N x N values; beyond, ours runs alone at --rows (default %(default)s)"
