@@ -12,12 +12,23 @@ __all__ = [
     "jaccard",
     "jaccard_graph",
     "knn",
+    "knn_among",
 ]
 
 _Progress = Callable[[int, int, str], Any]
 
 def knn(
     features: NDArray[np.float32],
+    k: int,
+    *,
+    queries: NDArray[np.float32] | None,
+    n_jobs: int,
+    progress: _Progress | None,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]: ...
+def knn_among(
+    features: NDArray[np.float32],
+    candidates: NDArray[np.int32],
+    columns: int,
     k: int,
     *,
     queries: NDArray[np.float32] | None,

@@ -5,6 +5,7 @@
     allow(clippy::expect_used, clippy::unwrap_used, clippy::float_cmp)
 )]
 
+mod among;
 mod bottom_up;
 mod bottom_up_frozen;
 mod bottom_up_live;
@@ -24,6 +25,7 @@ mod ranking;
 mod sparse;
 mod union_find;
 
+pub use among::knn_among;
 pub use bottom_up::{BottomUp, BottomUpParams, Distance, Linkage, Sizes, bottom_up};
 pub use context::Context;
 pub use dbscan::{Distances, dbscan};

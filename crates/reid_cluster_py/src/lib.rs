@@ -4,6 +4,7 @@
 
 use pyo3::prelude::*;
 
+mod among;
 mod arrays;
 mod bottom_up;
 mod dbscan;
@@ -15,6 +16,7 @@ mod released;
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(neighbors::knn, module)?)?;
+    module.add_function(wrap_pyfunction!(among::knn_among, module)?)?;
     module.add_function(wrap_pyfunction!(bottom_up::bottom_up, module)?)?;
     module.add_function(wrap_pyfunction!(ranking::evaluate_rank, module)?)?;
     module.add_function(wrap_pyfunction!(ranking::evaluate_features, module)?)?;
