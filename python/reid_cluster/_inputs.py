@@ -53,6 +53,11 @@ def features(x: Any, name: str = "features") -> NDArray[np.float32]:
     return _converted(array, np.dtype(np.float32), name)
 
 
+def on_gpu(x: Any) -> bool:
+    """Whether `x` is a torch tensor on a CUDA device; torch is not imported to tell."""
+    return getattr(x, "is_cuda", False) is True
+
+
 def labels(x: Any, n: int, name: str = "labels") -> NDArray[np.int64]:
     """Convert `x` to a C-contiguous int64 array of shape (n,).
 
@@ -162,6 +167,8 @@ def _from_torch(x: Any, name: str) -> NDArray[Any]:
     """A torch tensor as numpy; torch itself is not imported."""
     if "strided" not in str(x.layout):
         raise TypeError(f"{name} is a sparse tensor ({x.layout}): give x.to_dense()")
+    if x.is_meta:
+        raise TypeError(f"{name} is a tensor on the meta device, without values: load it on cpu or cuda")
     x = x.detach().cpu()
     if "float16" in str(x.dtype) or "float8" in str(x.dtype):  # numpy has no bfloat16
         x = x.float()

@@ -56,6 +56,21 @@ def test_gradients_are_dropped_and_sparse_tensors_refused() -> None:
         _inputs.features(torch.eye(3).to_sparse())
 
 
+def test_tensors_on_the_meta_device_are_refused() -> None:
+    with pytest.raises(TypeError, match="queries is a tensor on the meta device, without values"):
+        _inputs.features(torch.empty(3, 2, device="meta"), "queries")
+
+
+def test_tensors_share_their_memory() -> None:
+    x = torch.rand(4, 6)
+    for tensor in (x, x.detach().requires_grad_(), torch.nn.Parameter(x), x[1:3], x.T.T):
+        assert _inputs.features(tensor).ctypes.data == tensor.data_ptr()
+    for tensor in (x[:, ::2], x.T, x[::2, 1:]):
+        y = _inputs.features(tensor)
+        assert y.flags.c_contiguous
+        np.testing.assert_array_equal(y, tensor.numpy())
+
+
 def test_lists_matrices_and_protocols() -> None:
     class Dlpack:
         def __init__(self, x: np.ndarray) -> None:
