@@ -35,7 +35,7 @@ def jaccard(
     ----------
     features : array-like, shape (N, D)
         Rows, usually of unit length. Float32 in C order is used as it is, other real types are converted
-        once.
+        once. Neighbours of a CUDA tensor are found on its device, as by :func:`knn`; the rest runs here.
     k1 : int
         Reciprocal neighbours; clipped to N (N - 1 when it does not count the row itself).
     k2 : int
@@ -87,14 +87,11 @@ def jaccard(
     >>> [round(float(d), 2) for d in jaccard(x, k1=3, k2=1)[0]]
     [0.0, 0.01, 0.03, 1.0, 1.0]
     """
-    x = _inputs.features(features)
-    return _core.jaccard(
-        x,
-        _params(k1, k2, count_self, weights),
-        neighbors=_lists(neighbors, len(x)),
-        n_jobs=_inputs.jobs(n_jobs),
-        progress=_inputs.callback(progress),
-    )
+    x, params = _inputs.features(features), _params(k1, k2, count_self, weights)
+    jobs, report = _inputs.jobs(n_jobs), _inputs.callback(progress)
+    if neighbors is None and _inputs.on_gpu(features):
+        neighbors = _found_on_gpu(features, x, params, jobs, report)
+    return _core.jaccard(x, params, neighbors=_lists(neighbors, len(x)), n_jobs=jobs, progress=report)
 
 
 def jaccard_graph(
@@ -114,7 +111,7 @@ def jaccard_graph(
     Parameters
     ----------
     features : array-like, shape (N, D)
-        Rows, usually of unit length.
+        Rows, usually of unit length; as in :func:`jaccard`.
     k1, k2, count_self, weights, neighbors, n_jobs, progress
         As in :func:`jaccard`.
     max_distance : float
@@ -154,15 +151,13 @@ def jaccard_graph(
     >>> dbscan(graph, eps=0.5, min_samples=2).tolist()
     [0, 0, 0, 1, 1]
     """
-    x = _inputs.features(features)
+    x, params = _inputs.features(features), _params(k1, k2, count_self, weights)
     cut = _inputs.real("max_distance", max_distance, low=0.0)
+    jobs, report = _inputs.jobs(n_jobs), _inputs.callback(progress)
+    if neighbors is None and _inputs.on_gpu(features):
+        neighbors = _found_on_gpu(features, x, params, jobs, report)
     indptr, indices, data = _core.jaccard_graph(
-        x,
-        _params(k1, k2, count_self, weights),
-        max_distance=cut,
-        neighbors=_lists(neighbors, len(x)),
-        n_jobs=_inputs.jobs(n_jobs),
-        progress=_inputs.callback(progress),
+        x, params, max_distance=cut, neighbors=_lists(neighbors, len(x)), n_jobs=jobs, progress=report
     )
     from scipy.sparse import csr_array
 
@@ -179,6 +174,21 @@ def _params(k1: Any, k2: Any, count_self: Any, weights: Any) -> tuple[int, int, 
         raise TypeError(f"count_self={count_self!r}: must be True or False")
     squared = _inputs.choice("weights", weights, ("inner", "sqeuclidean")) == "sqeuclidean"
     return _inputs.ints("k1", k1, low=1), _inputs.ints("k2", k2, low=1), bool(count_self), squared
+
+
+def _found_on_gpu(
+    features: Any,
+    x: NDArray[np.float32],
+    params: tuple[int, int, bool, bool],
+    n_jobs: int,
+    progress: _inputs.Progress | None,
+) -> NDArray[np.int32]:
+    """The neighbours that the kernel would look for, found where the tensor is."""
+    from reid_cluster import _gpu
+
+    k1, _, count_self, _ = params
+    depth = min(k1 + (not count_self), len(x))
+    return _gpu.knn(features, None, depth, x, None, n_jobs=n_jobs, progress=progress)[0]
 
 
 def _lists(neighbors: Any, n: int) -> tuple[NDArray[np.int32], int] | None:

@@ -41,7 +41,8 @@ def knn(
     Parameters
     ----------
     features : array-like, shape (N, D)
-        Rows to search. Float32 in C order is used as it is, other real types are converted once.
+        Rows to search. Float32 in C order is used as it is, other real types are converted once. Rows of a CUDA
+        tensor are searched on its device, with the same result.
     k : int
         Neighbours per query, 1 to N.
     queries : array-like, shape (Q, D), optional
@@ -64,12 +65,18 @@ def knn(
     TypeError
         If an array does not hold real numbers.
     MemoryError
-        If Q times k entries do not fit.
+        If Q times k entries do not fit, or a CUDA tensor's copy in float32 does not fit on its device.
 
     Notes
     -----
     N^2 D / 2 multiply-adds without queries (each pair once), Q N D with; memory O(Q k) and 3 MB a thread. Rows
     with a large common offset lose digits; subtract their mean first.
+
+    With a CUDA tensor the GPU names candidates, a quarter more than `k` and 8 at least, and the CPU measures them:
+    Q N D multiply-adds there; here Q k of length D, some thirty times dearer each. Queries for which a bound on
+    the rounding leaves room for other rows (ties, a large offset) are searched again among more candidates, at
+    last on the CPU. Memory on the device: up to half of what is free, 2 GB at most, and a copy of the rows unless
+    they are float32 in C order; on the host: a copy of the rows and some 300 MB.
 
     Examples
     --------
@@ -84,5 +91,9 @@ def knn(
     x = _inputs.features(features)
     k = _inputs.ints("k", k, low=1)
     q = None if queries is None else _inputs.features(queries, "queries")
-    indices, distances = _core.knn(x, k, queries=q, n_jobs=_inputs.jobs(n_jobs), progress=_inputs.callback(progress))
-    return Neighbors(indices, distances)
+    jobs, report = _inputs.jobs(n_jobs), _inputs.callback(progress)
+    if _inputs.on_gpu(features) or _inputs.on_gpu(queries):
+        from reid_cluster import _gpu
+
+        return Neighbors(*_gpu.knn(features, queries, k, x, q, n_jobs=jobs, progress=report))
+    return Neighbors(*_core.knn(x, k, queries=q, n_jobs=jobs, progress=report))
