@@ -13,9 +13,9 @@ use rayon::prelude::*;
 use crate::{Context, Error, Graph, Matrix, Result};
 
 /// Label of points in no cluster.
-const NOISE: i64 = -1;
+pub(crate) const NOISE: i64 = -1;
 /// Values of a dense matrix read between two questions "go on?".
-const DENSE_BLOCK: usize = 1 << 25;
+pub(crate) const DENSE_BLOCK: usize = 1 << 25;
 
 /// Distances between all points, or only the small ones.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ impl Distances<'_> {
     }
 
     /// Neighbours of `i` but itself.
-    fn for_neighbors(&self, i: usize, eps: f32, mut f: impl FnMut(usize)) {
+    pub(crate) fn for_neighbors(&self, i: usize, eps: f32, mut f: impl FnMut(usize)) {
         match self {
             Self::Dense(matrix) => {
                 for (j, &d) in matrix.row(i).iter().enumerate() {
@@ -58,7 +58,7 @@ impl Distances<'_> {
     }
 
     /// A dense matrix is square and without NaN or negative values; a graph was checked when it was made.
-    fn check(&self, context: &Context<'_>) -> Result<()> {
+    pub(crate) fn check(&self, context: &Context<'_>) -> Result<()> {
         let Self::Dense(matrix) = self else {
             return Ok(());
         };
@@ -108,7 +108,7 @@ pub fn dbscan(
     flood(distances, eps, &core, context)
 }
 
-fn core_points(
+pub(crate) fn core_points(
     distances: &Distances<'_>,
     eps: f32,
     min_samples: usize,

@@ -10,6 +10,8 @@ mod bottom_up;
 mod bottom_up_frozen;
 mod bottom_up_live;
 mod clusters;
+mod constrained_dbscan;
+mod constraints;
 mod context;
 mod dbscan;
 mod error;
@@ -23,10 +25,13 @@ mod neighbors;
 mod product;
 mod ranking;
 mod sparse;
+mod time_overlap;
 mod union_find;
 
 pub use among::knn_among;
 pub use bottom_up::{BottomUp, BottomUpParams, Distance, Linkage, Sizes, bottom_up};
+pub use constrained_dbscan::{ConstrainedParams, constrained_dbscan};
+pub use constraints::CannotLink;
 pub use context::Context;
 pub use dbscan::{Distances, dbscan};
 pub use error::{Error, Result};
@@ -37,3 +42,4 @@ pub use neighbors::{Neighbors, knn};
 pub use ranking::{
     AveragePrecision, Identities, Ignored, Ranking, evaluate_features, evaluate_rank,
 };
+pub use time_overlap::{OverlapParams, Scope, Spans, time_overlap};

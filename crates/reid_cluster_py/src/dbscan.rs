@@ -1,8 +1,9 @@
 //! `dbscan`.
 
 use numpy::{IntoPyArray, PyArray1};
+use pyo3::marker::Ungil;
 use pyo3::prelude::*;
-use reid_cluster::{Distances, Graph};
+use reid_cluster::{Context, Distances, Graph, Result};
 
 use crate::arrays::{Column, Rows};
 use crate::released::released;
@@ -12,6 +13,35 @@ use crate::released::released;
 pub(crate) enum Pairs<'py> {
     Sparse(Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>),
     Dense(Bound<'py, PyAny>),
+}
+
+impl Pairs<'_> {
+    /// Run `kernel` on the distances with the interpreter released.
+    pub(crate) fn released<T: Ungil + Send>(
+        &self,
+        py: Python<'_>,
+        n_jobs: usize,
+        progress: Option<Py<PyAny>>,
+        kernel: impl FnOnce(&Distances<'_>, &Context<'_>) -> Result<T> + Ungil + Send,
+    ) -> PyResult<T> {
+        match self {
+            Pairs::Dense(array) => {
+                let rows = Rows::borrow(array, "distances")?;
+                let dense = Distances::Dense(rows.matrix()?);
+                released(py, n_jobs, progress, |context| kernel(&dense, context))
+            }
+            Pairs::Sparse(indptr, indices, data) => {
+                let indptr = Column::borrow(indptr, "distances.indptr", "int64")?;
+                let indices = Column::borrow(indices, "distances.indices", "int32")?;
+                let data = Column::borrow(data, "distances.data", "float32")?;
+                let (indptr, indices, data) = (indptr.slice()?, indices.slice()?, data.slice()?);
+                released(py, n_jobs, progress, |context| {
+                    let graph = Distances::Sparse(Graph::new(indptr, indices, data, context)?);
+                    kernel(&graph, context)
+                })
+            }
+        }
+    }
 }
 
 /// A label per point, -1 for noise; see `reid_cluster.dbscan`.
@@ -25,24 +55,8 @@ pub(crate) fn dbscan<'py>(
     n_jobs: usize,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-    let labels = match distances {
-        Pairs::Dense(array) => {
-            let rows = Rows::borrow(&array, "distances")?;
-            let dense = Distances::Dense(rows.matrix()?);
-            released(py, n_jobs, progress, |context| {
-                reid_cluster::dbscan(&dense, eps, min_samples, context)
-            })?
-        }
-        Pairs::Sparse(indptr, indices, data) => {
-            let indptr = Column::borrow(&indptr, "distances.indptr", "int64")?;
-            let indices = Column::borrow(&indices, "distances.indices", "int32")?;
-            let data = Column::borrow(&data, "distances.data", "float32")?;
-            let (indptr, indices, data) = (indptr.slice()?, indices.slice()?, data.slice()?);
-            released(py, n_jobs, progress, |context| {
-                let graph = Distances::Sparse(Graph::new(indptr, indices, data, context)?);
-                reid_cluster::dbscan(&graph, eps, min_samples, context)
-            })?
-        }
-    };
+    let labels = distances.released(py, n_jobs, progress, |distances, context| {
+        reid_cluster::dbscan(distances, eps, min_samples, context)
+    })?;
     Ok(labels.into_pyarray(py))
 }

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 mod among;
 mod arrays;
 mod bottom_up;
+mod constraints;
 mod dbscan;
 mod jaccard;
 mod neighbors;
@@ -23,5 +24,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(jaccard::jaccard, module)?)?;
     module.add_function(wrap_pyfunction!(jaccard::jaccard_graph, module)?)?;
     module.add_function(wrap_pyfunction!(dbscan::dbscan, module)?)?;
+    module.add_function(wrap_pyfunction!(constraints::time_overlap, module)?)?;
+    module.add_function(wrap_pyfunction!(constraints::constrained_dbscan, module)?)?;
     Ok(())
 }
