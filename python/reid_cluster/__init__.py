@@ -9,6 +9,7 @@ are.
 from importlib.metadata import PackageNotFoundError, version
 
 from reid_cluster._clustering import BottomUp, bottom_up
+from reid_cluster._constraints import constrained_dbscan, time_overlap
 from reid_cluster._dbscan import dbscan
 from reid_cluster._jaccard import jaccard, jaccard_graph
 from reid_cluster._neighbors import Neighbors, knn
@@ -25,10 +26,12 @@ __all__ = [
     "Ranking",
     "__version__",
     "bottom_up",
+    "constrained_dbscan",
     "dbscan",
     "evaluate_features",
     "evaluate_rank",
     "jaccard",
     "jaccard_graph",
     "knn",
+    "time_overlap",
 ]

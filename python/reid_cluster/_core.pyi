@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "bottom_up",
+    "constrained_dbscan",
     "dbscan",
     "evaluate_features",
     "evaluate_rank",
@@ -13,6 +14,7 @@ __all__ = [
     "jaccard_graph",
     "knn",
     "knn_among",
+    "time_overlap",
 ]
 
 _Progress = Callable[[int, int, str], Any]
@@ -98,3 +100,26 @@ def bottom_up(
     n_jobs: int,
     progress: _Progress | None,
 ) -> tuple[NDArray[np.int64], int, NDArray[np.int32], NDArray[np.float32], float]: ...
+def time_overlap(
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    *,
+    camera: NDArray[np.int64] | None,
+    clock: NDArray[np.int64] | None,
+    cross: bool,
+    same: bool,
+    margin: float,
+    exempt: list[list[int]],
+    n_jobs: int,
+    progress: _Progress | None,
+) -> NDArray[np.int32]: ...
+def constrained_dbscan(
+    distances: NDArray[np.float32] | tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]],
+    eps: float,
+    cannot_link: NDArray[np.int32],
+    min_samples: int,
+    *,
+    relaxed: float | None,
+    n_jobs: int,
+    progress: _Progress | None,
+) -> NDArray[np.int64]: ...

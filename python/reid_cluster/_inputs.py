@@ -91,6 +91,34 @@ def labels(x: Any, n: int, name: str = "labels") -> NDArray[np.int64]:
     return _converted(array, np.dtype(np.int64), name)
 
 
+def times(x: Any, name: str) -> NDArray[Any]:
+    """Convert `x` to a 1-D array of real numbers of its own type; TypeError or ValueError otherwise."""
+    array = _array(x, name)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}: convert it to seconds or frames")
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"{name} has shape {array.shape}: give shape (N,), a time of each sample, at least one")
+    return array
+
+
+def pairs(x: Any, name: str, kind: type[np.signedinteger[Any]]) -> NDArray[Any]:
+    """Convert `x` to integers of type `kind`, shape (M, 2), M may be 0; TypeError or ValueError otherwise.
+
+    What passes the type becomes its limit, which no sample has for its number.
+    """
+    array = _array(x, name)
+    if array.shape in ((0,), (0, 2)):
+        return np.empty((0, 2), kind)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must hold integers, got dtype {array.dtype}: convert it to int64")
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise ValueError(f"{name} has shape {array.shape}: must be (M, 2), a pair in each row")
+    if not np.can_cast(array.dtype, kind):
+        low = 0 if array.dtype.kind == "u" else np.iinfo(kind).min
+        array = np.clip(array, low, np.iinfo(kind).max)
+    return _converted(array, np.dtype(kind), name)
+
+
 def ints(name: str, value: Any, low: int) -> int:
     """Return `value` as an int of at least `low`; TypeError or ValueError otherwise."""
     if isinstance(value, (bool, np.bool_)):
@@ -114,6 +142,17 @@ def real(name: str, value: Any, low: float) -> float:
         raise TypeError(f"{name}={value!r}: must be a finite number of at least {low}") from None
     if not math.isfinite(number) or number < low:
         raise ValueError(f"{name}={value!r}: must be a finite number of at least {low}")
+    return number
+
+
+def finite(name: str, value: Any) -> float:
+    """Return `value` as a finite float of either sign; TypeError or ValueError otherwise."""
+    try:
+        number = math.nan if isinstance(value, (bool, str, bytes)) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name}={value!r}: must be a finite number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name}={value!r}: must be a finite number")
     return number
 
 

@@ -59,6 +59,7 @@ LONG = {
         "jaccard",
     ),
     "bottom_up": ("bottom_up(x, n_merges=2000, n_jobs=1, progress=progress)", "merge"),
+    "time_overlap": ('time_overlap(g, g, camera=g, scope="cross", n_jobs=1, progress=progress)', "count overlaps"),
     "evaluate_features": ("evaluate_features(x[:9000], x, q, g, q, g + 1, n_jobs=1, progress=progress)", "rank"),
 }
 
@@ -69,7 +70,7 @@ def test_ctrl_c_stops(name: str) -> None:
     code = f"""
 import signal
 import numpy as np
-from reid_cluster import bottom_up, evaluate_features, jaccard_graph, knn
+from reid_cluster import bottom_up, evaluate_features, jaccard_graph, knn, time_overlap
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell inherit deafness
 x = np.zeros((40_000, 2048), np.float32)
 q, g = np.zeros(9_000, int), np.zeros(40_000, int)

@@ -4,4 +4,6 @@ Every function has the name, the arguments (without ``n_jobs`` and ``progress``)
 :mod:`reid_cluster`; the tests compare the two. They hold N x N values: use them to understand, and to check.
 """
 
-__all__: list[str] = []
+from reid_cluster.reference.constraints import constrained_dbscan, time_overlap
+
+__all__ = ["constrained_dbscan", "time_overlap"]
