@@ -35,12 +35,20 @@ from typing import Any
 import case_bottom_up
 import case_constrained
 import case_jaccard
+import case_kmeans
 import case_knn
 import case_ranking
 import numpy as np
 from contest import EPS, K1, K2, Data, Kernel, Missing, make_features
 
-CASES = [case_knn, case_jaccard, case_bottom_up, case_constrained, case_ranking]
+CASES = [
+    case_knn,
+    case_jaccard,
+    case_bottom_up,
+    case_constrained,
+    case_kmeans,
+    case_ranking,
+]
 KERNELS: dict[str, Kernel] = {name: kernel for case in CASES for name, kernel in case.KERNELS.items()}
 
 

@@ -12,6 +12,7 @@ from reid_cluster._clustering import BottomUp, bottom_up
 from reid_cluster._constraints import constrained_dbscan, time_overlap
 from reid_cluster._dbscan import dbscan
 from reid_cluster._jaccard import jaccard, jaccard_graph
+from reid_cluster._kmeans import KMeans, kmeans
 from reid_cluster._neighbors import Neighbors, knn
 from reid_cluster._ranking import Ranking, evaluate_features, evaluate_rank
 
@@ -22,6 +23,7 @@ except PackageNotFoundError:  # a source tree on the path, not installed
 
 __all__ = [
     "BottomUp",
+    "KMeans",
     "Neighbors",
     "Ranking",
     "__version__",
@@ -32,6 +34,7 @@ __all__ = [
     "evaluate_rank",
     "jaccard",
     "jaccard_graph",
+    "kmeans",
     "knn",
     "time_overlap",
 ]

@@ -12,6 +12,7 @@ __all__ = [
     "evaluate_rank",
     "jaccard",
     "jaccard_graph",
+    "kmeans",
     "knn",
     "knn_among",
     "time_overlap",
@@ -123,3 +124,13 @@ def constrained_dbscan(
     n_jobs: int,
     progress: _Progress | None,
 ) -> NDArray[np.int64]: ...
+def kmeans(
+    features: NDArray[np.float32],
+    n_clusters: int,
+    *,
+    init: tuple[NDArray[np.float32] | None, list[int], bool],
+    max_iter: int,
+    tol: float,
+    n_jobs: int,
+    progress: _Progress | None,
+) -> tuple[NDArray[np.int64], NDArray[np.float32], float, int]: ...

@@ -163,6 +163,15 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     return value
 
 
+def generator(random_state: Any) -> np.random.Generator:
+    """Return the generator given, or one seeded by an int of at least 0, or for None by the system."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if random_state is not None:
+        random_state = ints("random_state", random_state, low=0)
+    return np.random.default_rng(random_state)
+
+
 def jobs(n_jobs: Any) -> int:
     """Return the number of threads: `n_jobs`, or for None the cores this process may use."""
     if n_jobs is None:

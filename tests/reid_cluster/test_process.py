@@ -60,6 +60,8 @@ LONG = {
     ),
     "bottom_up": ("bottom_up(x, n_merges=2000, n_jobs=1, progress=progress)", "merge"),
     "time_overlap": ('time_overlap(g, g, camera=g, scope="cross", n_jobs=1, progress=progress)', "count overlaps"),
+    "kmeans, seeds": ("kmeans(noise, 2000, n_jobs=1, progress=progress)", "seeds"),
+    "kmeans, rounds": ('kmeans(noise, 2000, init="random", n_jobs=1, progress=progress)', "kmeans"),
     "evaluate_features": ("evaluate_features(x[:9000], x, q, g, q, g + 1, n_jobs=1, progress=progress)", "rank"),
 }
 
@@ -71,8 +73,10 @@ def test_ctrl_c_stops(name: str) -> None:
 import signal
 import numpy as np
 from reid_cluster import bottom_up, evaluate_features, jaccard_graph, knn, time_overlap
+from reid_cluster import bottom_up, evaluate_features, jaccard_graph, kmeans, knn
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell inherit deafness
 x = np.zeros((40_000, 2048), np.float32)
+noise = np.random.default_rng(0).standard_normal((20_000, 512), np.float32)
 q, g = np.zeros(9_000, int), np.zeros(40_000, int)
 near = np.column_stack([np.arange(40_000), np.tile(np.arange(30), (40_000, 1))])
 told = []

@@ -49,6 +49,14 @@ impl<'a> Context<'a> {
             .map_err(|e| Error::parameter("n_jobs", threads, format!("no threads to be had ({e})")))
     }
 
+    /// The same workers under another `report`: a kernel that repeats a step tells the progress of the whole.
+    pub(crate) fn reporting<'b>(
+        &'b self,
+        report: &'b (dyn Fn(usize, usize, &'static str) -> bool + 'b),
+    ) -> Context<'b> {
+        Context::new(self.pool, report)
+    }
+
     /// Number of worker threads.
     #[must_use]
     pub fn threads(&self) -> usize {

@@ -17,6 +17,10 @@ mod dbscan;
 mod error;
 mod graph;
 mod jaccard;
+mod kmeans;
+mod kmeans_assign;
+mod kmeans_centers;
+mod kmeans_seeds;
 mod lanes;
 mod matrix;
 mod memory;
@@ -37,6 +41,7 @@ pub use dbscan::{Distances, dbscan};
 pub use error::{Error, Result};
 pub use graph::Graph;
 pub use jaccard::{Given, JaccardParams, Weights, jaccard, jaccard_graph};
+pub use kmeans::{KMeans, KMeansParams, Start, kmeans};
 pub use matrix::Matrix;
 pub use neighbors::{Neighbors, knn};
 pub use ranking::{

@@ -10,6 +10,7 @@ mod bottom_up;
 mod constraints;
 mod dbscan;
 mod jaccard;
+mod kmeans;
 mod neighbors;
 mod ranking;
 mod released;
@@ -26,5 +27,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(dbscan::dbscan, module)?)?;
     module.add_function(wrap_pyfunction!(constraints::time_overlap, module)?)?;
     module.add_function(wrap_pyfunction!(constraints::constrained_dbscan, module)?)?;
+    module.add_function(wrap_pyfunction!(kmeans::kmeans, module)?)?;
     Ok(())
 }

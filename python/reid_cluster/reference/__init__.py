@@ -7,3 +7,6 @@ Every function has the name, the arguments (without ``n_jobs`` and ``progress``)
 from reid_cluster.reference.constraints import constrained_dbscan, time_overlap
 
 __all__ = ["constrained_dbscan", "time_overlap"]
+from reid_cluster.reference.kmeans import kmeans
+
+__all__ = ["kmeans"]
