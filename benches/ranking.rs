@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use reid_cluster::{AveragePrecision, Context, Identities, Ignored, evaluate_features};
+use reid_cluster::{Context, Identities, Ignored, evaluate_features};
 use reid_cluster_benches::{DIM, features, pool};
 
 fn metrics(c: &mut Criterion) {
@@ -29,8 +29,7 @@ fn metrics(c: &mut Criterion) {
             },
         };
         let run = || {
-            evaluate_features(black_box(q), g, &ids, 50, AveragePrecision::Step, &context)
-                .unwrap_or_else(|e| panic!("{e}"))
+            evaluate_features(black_box(q), g, &ids, 50, &context).unwrap_or_else(|e| panic!("{e}"))
         };
         assert_eq!(run().n_valid, queries);
         group.throughput(Throughput::Elements((queries * gallery) as u64));

@@ -41,14 +41,16 @@ def knn_among(
 
 #: (q_pids, g_pids, q_camids, g_camids, itself)
 _Ids = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None, NDArray[np.int64] | None, bool]
-_Metrics = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float, int]
+#: cmc, ap, inp, map, minp, n_valid; ap and map by trapezoids
+_Metrics = tuple[
+    NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float, int, NDArray[np.float64], float
+]
 
 def evaluate_rank(
     distances: NDArray[np.float32],
     ids: _Ids,
     *,
     max_rank: int,
-    trapezoid: bool,
     n_jobs: int,
     progress: _Progress | None,
 ) -> _Metrics: ...
@@ -58,7 +60,6 @@ def evaluate_features(
     ids: _Ids,
     *,
     max_rank: int,
-    trapezoid: bool,
     n_jobs: int,
     progress: _Progress | None,
 ) -> _Metrics: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,32 @@ class Ranking(NamedTuple):
     n_valid: int
 
 
+@overload
+def evaluate_rank(
+    distances: Any,
+    q_pids: Any,
+    g_pids: Any,
+    q_camids: Any,
+    g_camids: Any,
+    *,
+    max_rank: int = ...,
+    ap: str = ...,
+    n_jobs: int | None = ...,
+    progress: _inputs.Progress | None = ...,
+) -> Ranking: ...
+@overload
+def evaluate_rank(
+    distances: Any,
+    q_pids: Any,
+    g_pids: Any,
+    q_camids: Any,
+    g_camids: Any,
+    *,
+    max_rank: int = ...,
+    ap: tuple[str, ...],
+    n_jobs: int | None = ...,
+    progress: _inputs.Progress | None = ...,
+) -> tuple[Ranking, ...]: ...
 def evaluate_rank(
     distances: Any,
     q_pids: Any,
@@ -46,10 +72,10 @@ def evaluate_rank(
     g_camids: Any,
     *,
     max_rank: int = 50,
-    ap: str = "step",
+    ap: str | tuple[str, ...] = "step",
     n_jobs: int | None = None,
     progress: _inputs.Progress | None = None,
-) -> Ranking:
+) -> Ranking | tuple[Ranking, ...]:
     """Score given query x gallery distances by the Market-1501 rule.
 
     For each query, gallery items of its identity seen by its own camera are left out, and so are junk items
@@ -66,10 +92,11 @@ def evaluate_rank(
         the same pictures, which `q_pids` and `g_pids` being one object says.
     max_rank : int
         Length of the CMC curve; beyond the gallery it stays at its last value.
-    ap : {"step", "trapezoid"}
+    ap : {"step", "trapezoid"} or tuple of them
         Average precision as the mean precision at the matches (today's definition), or as the area under the
         precision-recall curve by trapezoids from (0, 1) on (the Market-1501 toolkit, BUC, PUL). Tied
-        distances are one threshold either way; CMC and INP rank ties by gallery index.
+        distances are one threshold either way; CMC and INP rank ties by gallery index. A tuple gives a result
+        for each of its names, at the cost of one.
     n_jobs : int, optional
         Threads; default all cores. The result does not depend on it.
     progress : callable, optional
@@ -77,7 +104,7 @@ def evaluate_rank(
 
     Returns
     -------
-    Ranking
+    Ranking, or tuple of Ranking where `ap` is a tuple
         ``cmc``, ``ap``, ``inp``, ``map``, ``minp``, ``n_valid``.
 
     Raises
@@ -100,19 +127,47 @@ def evaluate_rank(
     >>> found.cmc.tolist(), round(found.map, 4), round(found.minp, 4)
     ([1.0, 1.0], 0.8333, 0.6667)
     """
+    names = _names(ap)
     d = _inputs.features(distances, "distances")
     ids = _ids(q_pids, g_pids, q_camids, g_camids, itself=q_pids is g_pids)
     found = _core.evaluate_rank(
         d,
         ids,
         max_rank=_inputs.ints("max_rank", max_rank, low=1),
-        trapezoid=_inputs.choice("ap", ap, ("step", "trapezoid")) == "trapezoid",
         n_jobs=_inputs.jobs(n_jobs),
         progress=_inputs.callback(progress),
     )
-    return Ranking(*found)
+    return _rankings(found, names)
 
 
+@overload
+def evaluate_features(
+    query: Any,
+    gallery: Any,
+    q_pids: Any,
+    g_pids: Any,
+    q_camids: Any,
+    g_camids: Any,
+    *,
+    max_rank: int = ...,
+    ap: str = ...,
+    n_jobs: int | None = ...,
+    progress: _inputs.Progress | None = ...,
+) -> Ranking: ...
+@overload
+def evaluate_features(
+    query: Any,
+    gallery: Any,
+    q_pids: Any,
+    g_pids: Any,
+    q_camids: Any,
+    g_camids: Any,
+    *,
+    max_rank: int = ...,
+    ap: tuple[str, ...],
+    n_jobs: int | None = ...,
+    progress: _inputs.Progress | None = ...,
+) -> tuple[Ranking, ...]: ...
 def evaluate_features(
     query: Any,
     gallery: Any,
@@ -122,10 +177,10 @@ def evaluate_features(
     g_camids: Any,
     *,
     max_rank: int = 50,
-    ap: str = "step",
+    ap: str | tuple[str, ...] = "step",
     n_jobs: int | None = None,
     progress: _inputs.Progress | None = None,
-) -> Ranking:
+) -> Ranking | tuple[Ranking, ...]:
     """Score features by the Market-1501 rule; the (Q, G) distances are never held.
 
     The distances are the squared Euclidean ones of the rows as given, the same values as :func:`knn` finds;
@@ -144,7 +199,7 @@ def evaluate_features(
         `gallery` are one object.
     max_rank : int
         Length of the CMC curve; beyond the gallery it stays at its last value.
-    ap : {"step", "trapezoid"}
+    ap : {"step", "trapezoid"} or tuple of them
         Definition of average precision, see :func:`evaluate_rank`.
     n_jobs : int, optional
         Threads; default all cores. The result does not depend on it.
@@ -153,7 +208,7 @@ def evaluate_features(
 
     Returns
     -------
-    Ranking
+    Ranking, or tuple of Ranking where `ap` is a tuple
         ``cmc``, ``ap``, ``inp``, ``map``, ``minp``, ``n_valid``.
 
     Raises
@@ -165,7 +220,7 @@ def evaluate_features(
 
     Notes
     -----
-    Q G D multiply-adds; memory of 128 rows of G distances (at most 256 MB, fewer rows for a larger gallery).
+    Q G D multiply-adds; memory of 512 rows of G distances (at most 256 MB, fewer rows for a larger gallery).
 
     Examples
     --------
@@ -177,6 +232,7 @@ def evaluate_features(
     >>> found.cmc.tolist(), found.n_valid
     ([1.0], 2)
     """
+    names = _names(ap)
     same = query is gallery
     q = _inputs.features(query, "query")
     g = q if same else _inputs.features(gallery, "gallery")
@@ -185,11 +241,25 @@ def evaluate_features(
         g,
         _ids(q_pids, g_pids, q_camids, g_camids, itself=same),
         max_rank=_inputs.ints("max_rank", max_rank, low=1),
-        trapezoid=_inputs.choice("ap", ap, ("step", "trapezoid")) == "trapezoid",
         n_jobs=_inputs.jobs(n_jobs),
         progress=_inputs.callback(progress),
     )
-    return Ranking(*found)
+    return _rankings(found, names)
+
+
+def _names(ap: Any) -> str | tuple[str, ...]:
+    """`ap` as given, if it is one of the definitions or a tuple of some."""
+    known = ("step", "trapezoid")
+    if isinstance(ap, tuple) and ap:
+        return tuple(_inputs.choice("ap", name, known) for name in ap)
+    return _inputs.choice("ap", ap, known)
+
+
+def _rankings(found: _core._Metrics, names: str | tuple[str, ...]) -> Ranking | tuple[Ranking, ...]:
+    """What the kernel found, by one definition of average precision or by several."""
+    step = Ranking(*found[:6])
+    by = {"step": step, "trapezoid": step._replace(ap=found[6], map=found[7])}
+    return by[names] if isinstance(names, str) else tuple(by[name] for name in names)
 
 
 def _ids(q_pids: Any, g_pids: Any, q_camids: Any, g_camids: Any, itself: bool) -> _core._Ids:

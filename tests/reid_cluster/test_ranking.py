@@ -132,6 +132,17 @@ def test_results_do_not_depend_on_threads():
         assert [np.asarray(x).tobytes() for x in result] == [np.asarray(x).tobytes() for x in results[0]]
 
 
+def test_several_definitions_from_one_pass():
+    q, g, *ids = sets(3)
+    d = ((q[:, None] - g) ** 2).sum(axis=2)
+    for call in (lambda ap: evaluate_features(q, g, *ids, ap=ap), lambda ap: evaluate_rank(d, *ids, ap=ap)):
+        both = call(("trapezoid", "step"))
+        for name, found in zip(("trapezoid", "step"), both, strict=True):
+            assert [np.asarray(x).tobytes() for x in found] == [np.asarray(x).tobytes() for x in call(name)]
+        assert both[0].map != both[1].map
+        assert len(call(("step",))) == 1
+
+
 def test_without_cameras_only_the_query_itself_is_left_out():
     x = np.array([[0.0], [1.0], [2.0], [3.0]])
     pids = [1, 1, 2, 2]
@@ -180,6 +191,8 @@ def test_the_curve_goes_on_beyond_the_gallery():
         ({"max_rank": 0}, ValueError, "max_rank=0"),
         ({"max_rank": 10**15}, MemoryError, "lower max_rank"),
         ({"ap": "voc"}, ValueError, "ap='voc'"),
+        ({"ap": ("step", "voc")}, ValueError, "ap='voc'"),
+        ({"ap": ()}, ValueError, "ap="),
         ({"n_jobs": 0}, ValueError, "n_jobs=0"),
     ],
 )

@@ -48,3 +48,4 @@ pub use ranking::{
     AveragePrecision, Identities, Ignored, Ranking, evaluate_features, evaluate_rank,
 };
 pub use time_overlap::{OverlapParams, Scope, Spans, time_overlap};
+pub use ranking::{Identities, Ignored, Ranking, evaluate_features, evaluate_rank};

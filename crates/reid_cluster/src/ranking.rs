@@ -2,11 +2,12 @@
 //!
 //! A query ranks the gallery by distance. Gallery items of the query's own identity seen by its own camera are
 //! removed, as are junk items (pid -1); what is left of its identity are its *positives*. With the positives
-//! sorted, everything needed is how many items lie before each of them: counted, not ranked, unless the positives are many.
+//! sorted, everything needed is how many items lie before each of them: of the items no farther than the last one, counted,
+//! not ranked, unless the positives are many.
 //!
 //! * AP = `sum_k (R_k - R_(k-1)) * h_k` over the distinct distances; tied distances are one threshold. `h_k` is the
-//!   precision `P_k` ([`AveragePrecision::Step`], today's usual definition) or `(P_k + P_(k-1)) / 2` from `(R, P) = (0, 1)`
-//!   on ([`AveragePrecision::Trapezoid`], the toolkit of Zheng et al., ICCV 2015).
+//!   precision `P_k` (step, today's usual definition) or `(P_k + P_(k-1)) / 2` from `(R, P) = (0, 1)` on (trapezoid, the
+//!   toolkit of Zheng et al., ICCV 2015).
 //! * CMC and INP rank by (distance, gallery index); INP = positives / rank of the last (Ye et al., TPAMI 2021).
 //!
 //! Cost: `Q * G * D` multiply-adds and less than `Q * G * 64` comparisons; memory for the distances of one block of queries, never `Q * G`.
@@ -24,24 +25,15 @@ const JUNK: i64 = -1;
 /// Queries ranked together: enough for the product to reuse what it has loaded.
 const QUERIES: usize = 512;
 /// Gallery rows of one product.
-const TILE: usize = 512;
+const TILE: usize = 1024;
 /// Tiles a worker makes between two questions "go on?".
-const TILES: usize = 4;
+const TILES: usize = 2;
 /// So many distances are counted one by one; for more the row is sorted.
 const FEW: usize = 64;
 /// Distances scored between two questions "go on?", as far as each worker gets a query.
 const SCORED: usize = 1 << 21;
 /// Values in the distances of a block of queries (256 MB), however large the gallery is.
 const BLOCK_VALUES: usize = 1 << 26;
-
-/// How precision is averaged over recall.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AveragePrecision {
-    /// Mean of the precision at each match.
-    Step,
-    /// Area under the precision-recall curve by trapezoids, starting at recall 0, precision 1.
-    Trapezoid,
-}
 
 /// Which gallery items of the query's identity are left out.
 #[derive(Debug, Clone, Copy)]
@@ -75,12 +67,16 @@ pub struct Identities<'a> {
 pub struct Ranking {
     /// Share of valid queries whose first match has at most rank 1, 2, ...
     pub cmc: Vec<f64>,
-    /// Average precision of each query.
+    /// Average precision of each query, the mean of the precision at each match.
     pub ap: Vec<f64>,
+    /// The same as the area under the precision-recall curve by trapezoids, starting at recall 0, precision 1.
+    pub ap_trapezoid: Vec<f64>,
     /// Inverse negative penalty of each query.
     pub inp: Vec<f64>,
     /// Mean of `ap`.
     pub map: f64,
+    /// Mean of `ap_trapezoid`.
+    pub map_trapezoid: f64,
     /// Mean of `inp`.
     pub minp: f64,
     /// Number of queries that have a match.
@@ -95,19 +91,20 @@ pub fn evaluate_rank(
     distances: Matrix<'_>,
     identities: &Identities<'_>,
     max_rank: usize,
-    ap: AveragePrecision,
     context: &Context<'_>,
 ) -> Result<Ranking> {
     identities.check(distances.rows(), distances.cols(), max_rank)?;
     distances.check_finite("distances", context)?;
+    let items = Items::new(identities.gallery);
     let step = (SCORED / distances.cols().max(1)).max(context.threads());
     let blocks = context.blocks(distances.rows(), step, "rank", |queries| {
         queries
             .into_par_iter()
             .map_init(Vec::new, |row, query| {
                 row.clear();
-                row.extend_from_slice(distances.row(query));
-                identities.score(query, row, ap)
+                // -0 becomes 0, so that both are one threshold.
+                row.extend(distances.row(query).iter().map(|d| d + 0.0));
+                identities.score(query, row, &items)
             })
             .collect::<Vec<_>>()
     })?;
@@ -123,7 +120,6 @@ pub fn evaluate_features(
     gallery: Matrix<'_>,
     identities: &Identities<'_>,
     max_rank: usize,
-    ap: AveragePrecision,
     context: &Context<'_>,
 ) -> Result<Ranking> {
     if query.cols() != gallery.cols() {
@@ -140,6 +136,7 @@ pub fn evaluate_features(
     gallery.check_finite("gallery", context)?;
     let q_norms = squared_norms(query, "query", context)?;
     let g_norms = squared_norms(gallery, "gallery", context)?;
+    let items = Items::new(identities.gallery);
 
     let (n, g) = (query.rows(), gallery.rows());
     let step = (BLOCK_VALUES / g).clamp(1, QUERIES);
@@ -157,7 +154,7 @@ pub fn evaluate_features(
                 let pairs = dots.iter().zip(&g_norms[row.len()..]);
                 row.extend(pairs.map(|(&dot, &norm)| distance(q_norms[q], norm, dot)));
             }
-            identities.score(q, row, ap)
+            identities.score(q, row, &items)
         };
         let part = (SCORED / g).max(context.threads());
         for lo in queries.clone().step_by(part) {
@@ -198,12 +195,37 @@ fn products(
     Ok(())
 }
 
+/// Gallery items sorted by identity.
+struct Items(Vec<(i64, usize)>);
+
+impl Items {
+    fn new(pids: &[i64]) -> Self {
+        let mut items: Vec<_> = pids.iter().copied().zip(0..).collect();
+        items.sort_unstable();
+        Self(items)
+    }
+
+    /// The items of one identity, ascending.
+    fn of(&self, pid: i64) -> impl Iterator<Item = usize> {
+        let from = self.0.partition_point(|&(other, _)| other < pid);
+        let until = self.0.partition_point(|&(other, _)| other <= pid);
+        self.0[from..until].iter().map(|&(_, item)| item)
+    }
+}
+
 /// What one query contributes.
 #[derive(Debug, Clone, Copy)]
 struct Score {
-    ap: f64,
+    ap: AveragePrecision,
     inp: f64,
     first: usize, // rank of the first match, from 1
+}
+
+/// Average precision by both definitions.
+#[derive(Debug, Clone, Copy)]
+struct AveragePrecision {
+    step: f64,
+    trapezoid: f64,
 }
 
 /// A distinct distance among the positives of one query.
@@ -257,30 +279,48 @@ impl Identities<'_> {
         }
     }
 
-    /// Metrics of one query from its row of distances, `None` without a match. Overwrites what is left out with infinity.
-    fn score(&self, query: usize, row: &mut [f32], ap: AveragePrecision) -> Option<Score> {
+    /// Metrics of one query from its row of distances, `None` without a match. Overwrites the row.
+    fn score(&self, query: usize, row: &mut [f32], items: &Items) -> Option<Score> {
         let pid = self.query[query];
+        if pid == JUNK {
+            return None;
+        }
+        for item in items.of(JUNK) {
+            row[item] = f32::INFINITY;
+        }
         let mut positives: Vec<(f32, usize)> = Vec::new();
-        for (item, (&other, distance)) in self.gallery.iter().zip(row.iter_mut()).enumerate() {
-            *distance += 0.0; // -0 becomes 0, so that both are one threshold
-            if other == JUNK || (other == pid && self.ignores(query, item)) {
-                *distance = f32::INFINITY;
-            } else if other == pid {
-                positives.push((*distance, item));
+        for item in items.of(pid) {
+            if self.ignores(query, item) {
+                row[item] = f32::INFINITY;
+            } else {
+                positives.push((row[item], item));
             }
         }
         positives.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let (&first, &last) = (positives.first()?, positives.last()?);
         #[expect(clippy::float_cmp, reason = "ties are equal values")]
         let tied_until = |(distance, item): (f32, usize)| count(&row[..=item], |d| d == distance);
-        let (first, last) = (tied_until(first), tied_until(last));
-        let thresholds = thresholds(&positives, row);
+        let (first, last_tied) = (tied_until(first), tied_until(last));
+        let near = keep_until(row, last.0);
+        let thresholds = thresholds(&positives, &mut row[..near]);
+        let before_last = thresholds[thresholds.len() - 1].closer;
         Some(Score {
-            ap: average_precision(&thresholds, positives.len(), ap),
-            inp: positives.len() as f64 / (thresholds[thresholds.len() - 1].closer + last) as f64,
+            ap: average_precision(&thresholds, positives.len()),
+            inp: positives.len() as f64 / (before_last + last_tied) as f64,
             first: thresholds[0].closer + first,
         })
     }
+}
+
+/// Move the values of at most `limit` to the front; how many they are.
+fn keep_until(row: &mut [f32], limit: f32) -> usize {
+    let mut kept = 0;
+    for i in 0..row.len() {
+        let value = row[i];
+        row[kept] = value;
+        kept += usize::from(value <= limit);
+    }
+    kept
 }
 
 /// Distinct distances of the sorted positives, ascending, with the items of the row counted. May sort the row.
@@ -313,8 +353,8 @@ fn count(row: &[f32], f: impl Fn(f32) -> bool) -> usize {
     row.iter().map(|&d| u32::from(f(d))).sum::<u32>() as usize
 }
 
-fn average_precision(thresholds: &[Threshold], positives: usize, ap: AveragePrecision) -> f64 {
-    let (mut area, mut found) = (0.0, 0);
+fn average_precision(thresholds: &[Threshold], positives: usize) -> AveragePrecision {
+    let (mut step, mut trapezoid, mut found) = (0.0, 0.0, 0);
     for t in thresholds {
         let before = if t.closer == 0 {
             1.0
@@ -323,13 +363,11 @@ fn average_precision(thresholds: &[Threshold], positives: usize, ap: AveragePrec
         };
         found += t.positives;
         let after = found as f64 / t.reached as f64;
-        let height = match ap {
-            AveragePrecision::Step => after,
-            AveragePrecision::Trapezoid => f64::midpoint(before, after),
-        };
-        area += t.positives as f64 / positives as f64 * height;
+        let recall = t.positives as f64 / positives as f64;
+        step += recall * after;
+        trapezoid += recall * f64::midpoint(before, after);
     }
-    area
+    AveragePrecision { step, trapezoid }
 }
 
 fn summary(scores: &[Option<Score>], max_rank: usize) -> Result<Ranking> {
@@ -353,18 +391,19 @@ fn summary(scores: &[Option<Score>], max_rank: usize) -> Result<Ranking> {
             Some(f64::from(*sum) / n)
         })
         .collect();
+    let each = |value: fn(&Score) -> f64| -> Vec<f64> {
+        let values = scores.iter().map(|s| s.as_ref().map_or(f64::NAN, value));
+        values.collect()
+    };
+    let mean = |value: fn(&Score) -> f64| valid.iter().map(value).sum::<f64>() / n;
     Ok(Ranking {
         cmc,
-        ap: scores
-            .iter()
-            .map(|s| s.map_or(f64::NAN, |s| s.ap))
-            .collect(),
-        inp: scores
-            .iter()
-            .map(|s| s.map_or(f64::NAN, |s| s.inp))
-            .collect(),
-        map: valid.iter().map(|s| s.ap).sum::<f64>() / n,
-        minp: valid.iter().map(|s| s.inp).sum::<f64>() / n,
+        ap: each(|s| s.ap.step),
+        ap_trapezoid: each(|s| s.ap.trapezoid),
+        inp: each(|s| s.inp),
+        map: mean(|s| s.ap.step),
+        map_trapezoid: mean(|s| s.ap.trapezoid),
+        minp: mean(|s| s.inp),
         n_valid: valid.len(),
     })
 }
@@ -376,12 +415,7 @@ mod tests {
     use super::*;
 
     /// Straight from the definitions: sort everything, walk the list.
-    fn naive(
-        row: &[f32],
-        query: usize,
-        ids: &Identities<'_>,
-        ap: AveragePrecision,
-    ) -> Option<(f64, f64, usize)> {
+    fn naive(row: &[f32], query: usize, ids: &Identities<'_>) -> Option<([f64; 2], f64, usize)> {
         let pid = ids.query[query];
         let mut list: Vec<(f32, usize)> = (0..row.len())
             .filter(|&j| ids.gallery[j] != -1 && !(ids.gallery[j] == pid && ids.ignores(query, j)))
@@ -393,23 +427,20 @@ mod tests {
             .map(|r| r + 1)
             .collect();
         let total = ranks.len() as f64;
-        let (mut area, mut recall, mut precision) = (0.0, 0.0, 1.0);
+        let (mut areas, mut recall, mut precision) = ([0.0, 0.0], 0.0, 1.0);
         for r in 0..list.len() {
             if list.get(r + 1).is_some_and(|next| next.0 == list[r].0) {
                 continue;
             }
             let hits = ranks.iter().filter(|&&rank| rank <= r + 1).count() as f64;
             let (new_recall, new_precision) = (hits / total, hits / (r + 1) as f64);
-            area += (new_recall - recall)
-                * match ap {
-                    AveragePrecision::Step => new_precision,
-                    AveragePrecision::Trapezoid => f64::midpoint(precision, new_precision),
-                };
+            areas[0] += (new_recall - recall) * new_precision;
+            areas[1] += (new_recall - recall) * f64::midpoint(precision, new_precision);
             (recall, precision) = (new_recall, new_precision);
         }
         ranks
             .first()
-            .map(|&first| (area, total / ranks[ranks.len() - 1] as f64, first))
+            .map(|&first| (areas, total / ranks[ranks.len() - 1] as f64, first))
     }
 
     fn close(a: f64, b: f64) -> bool {
@@ -423,7 +454,6 @@ mod tests {
             q in prop::collection::vec((-1_i64..4, 0_i64..3), 6),
             g in prop::collection::vec((-1_i64..4, 0_i64..3), 12),
             cameras: bool,
-            step: bool,
         ) {
             let data: Vec<f32> = rows.iter().flatten().map(|&v| f32::from(v) * 0.25).collect();
             let distances = Matrix::new(&data, rows.len(), 12).unwrap();
@@ -434,17 +464,17 @@ mod tests {
                 gallery: &g_pids,
                 ignored: if cameras { Ignored::SameCamera { query: &q_cams, gallery: &g_cams } } else { Ignored::Nothing },
             };
-            let ap = if step { AveragePrecision::Step } else { AveragePrecision::Trapezoid };
             let pool = Context::pool(2).unwrap();
-            let found = evaluate_rank(distances, &ids, 5, ap, &Context::quiet(&pool));
-            let wanted: Vec<_> = (0..rows.len()).map(|i| naive(distances.row(i), i, &ids, ap)).collect();
+            let found = evaluate_rank(distances, &ids, 5, &Context::quiet(&pool));
+            let wanted: Vec<_> = (0..rows.len()).map(|i| naive(distances.row(i), i, &ids)).collect();
             let valid: Vec<_> = wanted.iter().flatten().collect();
             prop_assert_eq!(found.is_err(), valid.is_empty());
             if let Ok(found) = found {
                 for (i, score) in wanted.iter().enumerate() {
-                    match score {
-                        Some((ap, inp, _)) => prop_assert!(close(found.ap[i], *ap) && close(found.inp[i], *inp)),
-                        None => prop_assert!(found.ap[i].is_nan() && found.inp[i].is_nan()),
+                    let ([ap, trapezoid], inp) = score.map_or(([f64::NAN; 2], f64::NAN), |s| (s.0, s.1));
+                    let pairs = [(found.ap[i], ap), (found.ap_trapezoid[i], trapezoid), (found.inp[i], inp)];
+                    for (found, wanted) in pairs {
+                        prop_assert!(close(found, wanted) || (found.is_nan() && wanted.is_nan()));
                     }
                 }
                 for rank in 1..=5 {
@@ -487,28 +517,13 @@ mod tests {
         let distances = Matrix::new(&exact, 70, 1100).unwrap();
         let run = |threads| {
             let pool = Context::pool(threads).unwrap();
-            evaluate_features(
-                query,
-                gallery,
-                &ids,
-                10,
-                AveragePrecision::Step,
-                &Context::quiet(&pool),
-            )
-            .unwrap()
+            evaluate_features(query, gallery, &ids, 10, &Context::quiet(&pool)).unwrap()
         };
         let one = run(1);
         assert_eq!(one, run(2));
         assert_eq!(one, run(7));
         let pool = Context::pool(1).unwrap();
-        let given = evaluate_rank(
-            distances,
-            &ids,
-            10,
-            AveragePrecision::Step,
-            &Context::quiet(&pool),
-        )
-        .unwrap();
+        let given = evaluate_rank(distances, &ids, 10, &Context::quiet(&pool)).unwrap();
         assert!((one.map - given.map).abs() < 1e-3 && one.n_valid == given.n_valid);
     }
 
@@ -523,15 +538,7 @@ mod tests {
             ignored: Ignored::Itself,
         };
         let pool = Context::pool(1).unwrap();
-        let found = evaluate_features(
-            features,
-            features,
-            &ids,
-            2,
-            AveragePrecision::Step,
-            &Context::quiet(&pool),
-        )
-        .unwrap();
+        let found = evaluate_features(features, features, &ids, 2, &Context::quiet(&pool)).unwrap();
         assert_eq!(found.n_valid, 2);
         assert_eq!(found.ap[..2], [1.0, 0.5]); // 1 lies between 0 and 2: the tie is one threshold
         assert_eq!(found.cmc, [1.0, 1.0]);

@@ -2,7 +2,7 @@
 
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
-use reid_cluster::{AveragePrecision, Identities, Ignored, Ranking};
+use reid_cluster::{Identities, Ignored, Ranking};
 
 use crate::arrays::{Column, Rows};
 use crate::released::released;
@@ -14,39 +14,38 @@ type Metrics<'py> = (
     f64,
     f64,
     usize,
+    Bound<'py, PyArray1<f64>>,
+    f64,
 );
 
 /// Metrics of given distances; see `reid_cluster.evaluate_rank`.
 #[pyfunction]
-#[pyo3(signature = (distances, ids, *, max_rank, trapezoid, n_jobs, progress))]
+#[pyo3(signature = (distances, ids, *, max_rank, n_jobs, progress))]
 pub(crate) fn evaluate_rank<'py>(
     py: Python<'py>,
     distances: &Bound<'py, PyAny>,
     ids: Ids<'py>,
     max_rank: usize,
-    trapezoid: bool,
     n_jobs: usize,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Metrics<'py>> {
     let (distances, ids) = (Rows::borrow(distances, "distances")?, ids.borrow()?);
-    let (d, ids, ap) = (distances.matrix()?, ids.identities()?, average(trapezoid));
+    let (d, ids) = (distances.matrix()?, ids.identities()?);
     let found = released(py, n_jobs, progress, |context| {
-        reid_cluster::evaluate_rank(d, &ids, max_rank, ap, context)
+        reid_cluster::evaluate_rank(d, &ids, max_rank, context)
     })?;
     Ok(metrics(py, found))
 }
 
 /// Metrics of the squared distances of features; see `reid_cluster.evaluate_features`.
 #[pyfunction]
-#[pyo3(signature = (query, gallery, ids, *, max_rank, trapezoid, n_jobs, progress))]
-#[expect(clippy::too_many_arguments, reason = "one for each argument in Python")]
+#[pyo3(signature = (query, gallery, ids, *, max_rank, n_jobs, progress))]
 pub(crate) fn evaluate_features<'py>(
     py: Python<'py>,
     query: &Bound<'py, PyAny>,
     gallery: &Bound<'py, PyAny>,
     ids: Ids<'py>,
     max_rank: usize,
-    trapezoid: bool,
     n_jobs: usize,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Metrics<'py>> {
@@ -55,14 +54,9 @@ pub(crate) fn evaluate_features<'py>(
         Rows::borrow(gallery, "gallery")?,
     );
     let ids = ids.borrow()?;
-    let (q, g, ids, ap) = (
-        query.matrix()?,
-        gallery.matrix()?,
-        ids.identities()?,
-        average(trapezoid),
-    );
+    let (q, g, ids) = (query.matrix()?, gallery.matrix()?, ids.identities()?);
     let found = released(py, n_jobs, progress, |context| {
-        reid_cluster::evaluate_features(q, g, &ids, max_rank, ap, context)
+        reid_cluster::evaluate_features(q, g, &ids, max_rank, context)
     })?;
     Ok(metrics(py, found))
 }
@@ -117,14 +111,7 @@ impl Columns<'_> {
     }
 }
 
-fn average(trapezoid: bool) -> AveragePrecision {
-    if trapezoid {
-        AveragePrecision::Trapezoid
-    } else {
-        AveragePrecision::Step
-    }
-}
-
+/// In the order of the fields in Python, then average precision by trapezoids and its mean.
 fn metrics(py: Python<'_>, found: Ranking) -> Metrics<'_> {
     (
         found.cmc.into_pyarray(py),
@@ -133,5 +120,7 @@ fn metrics(py: Python<'_>, found: Ranking) -> Metrics<'_> {
         found.map,
         found.minp,
         found.n_valid,
+        found.ap_trapezoid.into_pyarray(py),
+        found.map_trapezoid,
     )
 }

@@ -39,17 +39,15 @@ def evaluate_retrieval(
         mAP (mean of the precision at each hit), mAP_trapezoid (area under the precision-recall curve, as the
         tables of BUC and PUL give it), rank1, rank5, rank10, n_queries (those with a match).
     """
-    results = {}
-    for ap, key in (("step", "mAP"), ("trapezoid", "mAP_trapezoid")):
-        ranking = reid_cluster.evaluate_features(
-            query_features, gallery_features, query.pid, gallery.pid, query.camid, gallery.camid,
-            max_rank=10, ap=ap, n_jobs=n_jobs,
-        )  # fmt: skip
-        results[key] = float(ranking.map)
-    cmc = ranking.cmc
-    return results | {
-        "rank1": float(cmc[0]),
-        "rank5": float(cmc[4]),
-        "rank10": float(cmc[9]),
-        "n_queries": float(ranking.n_valid),
+    step, trapezoid = reid_cluster.evaluate_features(
+        query_features, gallery_features, query.pid, gallery.pid, query.camid, gallery.camid,
+        max_rank=10, ap=("step", "trapezoid"), n_jobs=n_jobs,
+    )  # fmt: skip
+    return {
+        "mAP": float(step.map),
+        "mAP_trapezoid": float(trapezoid.map),
+        "rank1": float(step.cmc[0]),
+        "rank5": float(step.cmc[4]),
+        "rank10": float(step.cmc[9]),
+        "n_queries": float(step.n_valid),
     }
