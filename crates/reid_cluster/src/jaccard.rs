@@ -165,7 +165,7 @@ pub fn jaccard_graph(
 }
 
 /// `1 - s / (2 - s)`, in float32 as published, not below 0.
-fn distance(s: f32) -> f32 {
+pub(crate) fn distance(s: f32) -> f32 {
     let d = 1.0 - s / (2.0 - s);
     if d > 0.0 { d } else { 0.0 }
 }

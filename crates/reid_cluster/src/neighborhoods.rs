@@ -28,74 +28,101 @@ pub(crate) fn neighborhoods(
     };
     let ranks = Ranks {
         ids: &ranks,
-        depth: depth.long,
+        stride: depth.long,
     };
+    let sets = expanded(&ranks, &depth, context)?;
+    let products = products(|i| features.row(i), &sets, context)?;
+    drop(sets);
+    let norms = match params.weights {
+        Weights::Inner => vec![1.0; n],
+        Weights::SquaredEuclidean => squares(|i| features.row(i), n, context),
+    };
+    let squared = |i: usize, j: usize, product| norms[i] + norms[j] - 2.0 * f64::from(product);
+    let weights = weights(&products, squared, context)?;
+    drop(products);
+    averaged(weights, &ranks, depth.mean, context)
+}
+
+/// The expanded reciprocal set of each point; the values mean nothing.
+pub(crate) fn expanded(
+    ranks: &Ranks<'_>,
+    depth: &Depths,
+    context: &Context<'_>,
+) -> Result<SparseRows> {
+    let n = ranks.rows();
     let short = SparseRows::build(n, "reciprocal", context, Vec::new, |near, i, out| {
         ranks.reciprocal(i, depth.short, near);
         out.extend(near.iter().map(|&j| (j, 0.0)));
     })?;
     let lists = || (Vec::new(), Vec::new());
-    let sets = SparseRows::build(n, "expansion", context, lists, |(near, set), i, out| {
+    SparseRows::build(n, "expansion", context, lists, |(near, set), i, out| {
         ranks.reciprocal(i, depth.long, near);
         expand(near, &short, set);
         out.extend(set.iter().map(|&j| (j, 0.0)));
-    })?;
-    drop(short);
-    let products = products(features, &sets, context)?;
-    drop(sets);
-    let norm = |i: usize| f64::from(dot(features.row(i), features.row(i)));
-    let norms: Vec<f64> = match params.weights {
-        Weights::Inner => vec![1.0; n],
-        Weights::SquaredEuclidean => context.install(|| (0..n).into_par_iter().map(norm).collect()),
-    };
-    let weights = SparseRows::build(n, "weights", context, Vec::new, |distances, i, out| {
-        distances.clear();
-        distances.extend(products.row(i).iter().map(|&(j, product)| {
-            let product = if product.is_nan() {
-                products.get(j as usize, i).unwrap_or(product)
-            } else {
-                product
-            };
-            let squares = norms[i] + norms[j as usize];
-            (j, squares - 2.0 * f64::from(product))
-        }));
-        softmax(distances, out);
-    })?;
-    drop(products);
-    if depth.mean == 1 {
-        return Ok(weights);
-    }
-    averaged(&weights, &ranks, depth.mean, context)
+    })
 }
 
-/// Scalar products of each row with its set; NaN where the other row has it, so that a pair is computed once.
-fn products(features: Matrix<'_>, sets: &SparseRows, context: &Context<'_>) -> Result<SparseRows> {
+/// Scalar products of each row with its set; a pair in both sets is computed once.
+pub(crate) fn products<'a>(
+    row: impl Fn(usize) -> &'a [f32] + Sync,
+    sets: &SparseRows,
+    context: &Context<'_>,
+) -> Result<SparseRows> {
     let n = sets.rows();
-    SparseRows::build(
-        n,
-        "weights",
-        context,
-        || (),
-        |(), i, out| {
-            out.extend(sets.row(i).iter().map(|&(j, _)| {
-                let other = j as usize;
-                if other < i && sets.get(other, i).is_some() {
-                    (j, f32::NAN)
-                } else {
-                    (j, dot(features.row(i), features.row(other)))
-                }
-            }));
-        },
-    )
+    let nothing = || ();
+    let half = SparseRows::build(n, "weights", context, nothing, |(), i, out| {
+        out.extend(sets.row(i).iter().map(|&(j, _)| {
+            let other = j as usize;
+            if other < i && sets.get(other, i).is_some() {
+                (j, f32::NAN)
+            } else {
+                (j, dot(row(i), row(other)))
+            }
+        }));
+    })?;
+    SparseRows::build(n, "weights", context, nothing, |(), i, out| {
+        out.extend(half.row(i).iter().map(|&(j, product)| {
+            let mirrored = product.is_nan().then(|| half.get(j as usize, i));
+            (j, mirrored.flatten().unwrap_or(product))
+        }));
+    })
 }
 
-/// Each row replaced by the mean of the rows of its nearest neighbours.
-fn averaged(
-    weights: &SparseRows,
+/// `|x_i|^2`, with the bits that [`products`] gives a row and its copy.
+pub(crate) fn squares<'a>(
+    row: impl Fn(usize) -> &'a [f32] + Sync,
+    n: usize,
+    context: &Context<'_>,
+) -> Vec<f64> {
+    let square = |i| f64::from(dot(row(i), row(i)));
+    context.install(|| (0..n).into_par_iter().map(square).collect())
+}
+
+/// Rows `V`: `exp(-distance(i, j, value)) / sum` over the entries `(j, value)` of row `i`.
+pub(crate) fn weights(
+    rows: &SparseRows,
+    distance: impl Fn(usize, usize, f32) -> f64 + Sync,
+    context: &Context<'_>,
+) -> Result<SparseRows> {
+    let n = rows.rows();
+    SparseRows::build(n, "weights", context, Vec::new, |distances, i, out| {
+        distances.clear();
+        let entries = rows.row(i).iter();
+        distances.extend(entries.map(|&(j, value)| (j, distance(i, j as usize, value))));
+        softmax(distances, out);
+    })
+}
+
+/// Each row replaced by the mean of the rows of its nearest `depth` neighbours.
+pub(crate) fn averaged(
+    weights: SparseRows,
     ranks: &Ranks<'_>,
     depth: usize,
     context: &Context<'_>,
 ) -> Result<SparseRows> {
+    if depth == 1 {
+        return Ok(weights);
+    }
     let n = weights.rows();
     let sums = || (vec![0.0_f32; n], Vec::new());
     SparseRows::build(
@@ -122,14 +149,14 @@ fn averaged(
 }
 
 /// How many neighbours each step looks at, the point itself included.
-struct Depths {
-    long: usize,
-    short: usize,
-    mean: usize,
+pub(crate) struct Depths {
+    pub(crate) long: usize,
+    pub(crate) short: usize,
+    pub(crate) mean: usize,
 }
 
 impl Depths {
-    fn new(params: &JaccardParams, n: usize) -> Result<Self> {
+    pub(crate) fn new(params: &JaccardParams, n: usize) -> Result<Self> {
         for (name, value) in [("k1", params.k1), ("k2", params.k2)] {
             if value == 0 {
                 return Err(Error::parameter(name, value, "must be at least 1"));
@@ -148,15 +175,19 @@ impl Depths {
 }
 
 /// Neighbour lists of equal length, the point itself first, -1 after the last.
-struct Ranks<'a> {
-    ids: &'a [i32], // (n, depth)
-    depth: usize,
+pub(crate) struct Ranks<'a> {
+    pub(crate) ids: &'a [i32], // (n, stride)
+    pub(crate) stride: usize,
 }
 
 impl Ranks<'_> {
+    fn rows(&self) -> usize {
+        self.ids.len() / self.stride
+    }
+
     /// The first `depth` neighbours of `i`, fewer where the list is short.
     fn first(&self, i: usize, depth: usize) -> &[i32] {
-        let list = &self.ids[i * self.depth..][..depth];
+        let list = &self.ids[i * self.stride..][..depth];
         let end = list.iter().position(|&j| j < 0).unwrap_or(depth);
         &list[..end]
     }
@@ -165,7 +196,7 @@ impl Ranks<'_> {
     fn reciprocal(&self, i: usize, depth: usize, out: &mut Vec<i32>) {
         out.clear();
         let mutual =
-            |&&j: &&i32| self.ids[j as usize * self.depth..][..depth].contains(&(i as i32));
+            |&&j: &&i32| self.ids[j as usize * self.stride..][..depth].contains(&(i as i32));
         out.extend(self.first(i, depth).iter().filter(mutual));
         out.sort_unstable();
     }

@@ -27,7 +27,7 @@ pub struct Neighbors {
 }
 
 /// Rows and columns of a tile: 10 ms of work at D = 2048.
-const TILE: usize = 512;
+pub(crate) const TILE: usize = 512;
 
 /// The `k` nearest rows of `features` for every query, or for every row of `features` itself.
 ///
@@ -193,7 +193,7 @@ pub(crate) fn distance(a: f32, b: f32, dot: f32) -> f32 {
 }
 
 /// Offer every distance of a tile to its row, and to its column when `cols` is there.
-fn scan(
+pub(crate) fn scan(
     dots: &mut [f32],
     r_norms: &[f32],
     r: &Range<usize>,
@@ -232,7 +232,7 @@ fn scan(
 
 /// The best `k` of each row of one block: max-heaps of keys (distance bits, index), which order as (distance,
 /// index) because distances are not negative.
-struct Heaps {
+pub(crate) struct Heaps {
     k: usize,
     keys: Vec<u64>,
     /// Largest distance that can still enter; infinite until the heap is full.
@@ -243,7 +243,7 @@ struct Heaps {
 const FREE: u64 = u64::MAX;
 
 impl Heaps {
-    fn new(rows: usize, k: usize) -> Self {
+    pub(crate) fn new(rows: usize, k: usize) -> Self {
         Self {
             k,
             keys: vec![FREE; rows * k],
@@ -252,7 +252,7 @@ impl Heaps {
     }
 
     #[inline]
-    fn offer(&mut self, row: usize, distance: f32, index: usize) {
+    pub(crate) fn offer(&mut self, row: usize, distance: f32, index: usize) {
         if distance <= self.limits[row] {
             self.insert(row, distance, index);
         }
@@ -291,12 +291,12 @@ fn heaps(rows: usize, k: usize) -> Vec<Mutex<Heaps>> {
         .collect()
 }
 
-fn lock(heaps: &Mutex<Heaps>) -> std::sync::MutexGuard<'_, Heaps> {
+pub(crate) fn lock(heaps: &Mutex<Heaps>) -> std::sync::MutexGuard<'_, Heaps> {
     heaps.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sort the heaps and lay them out; `own` puts each row itself in front.
-fn collect(best: Vec<Mutex<Heaps>>, rows: usize, k: usize, own: bool) -> Neighbors {
+pub(crate) fn collect(best: Vec<Mutex<Heaps>>, rows: usize, k: usize, own: bool) -> Neighbors {
     let mut indices = Vec::with_capacity(rows * k);
     let mut distances = Vec::with_capacity(rows * k);
     for heaps in best {
