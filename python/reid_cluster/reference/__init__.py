@@ -10,3 +10,18 @@ __all__ = ["constrained_dbscan", "time_overlap"]
 from reid_cluster.reference.kmeans import kmeans
 
 __all__ = ["kmeans"]
+from reid_cluster.reference.bottom_up import bottom_up
+from reid_cluster.reference.dbscan import dbscan
+from reid_cluster.reference.jaccard import jaccard, jaccard_graph
+from reid_cluster.reference.neighbors import knn
+from reid_cluster.reference.ranking import evaluate_features, evaluate_rank
+
+__all__ = [
+    "bottom_up",
+    "dbscan",
+    "evaluate_features",
+    "evaluate_rank",
+    "jaccard",
+    "jaccard_graph",
+    "knn",
+]
