@@ -28,6 +28,7 @@ def test_every_kernel_beside_its_peer(tmp_path: Path) -> None:
     kernels = ["knn", "jaccard", "dbscan", "bottom_up", "constrained_dbscan", "ranking"]
     assert [row["kernel"] for row in found] == kernels
     assert [row["kernel"] for row in found] == ["knn", "jaccard", "dbscan", "bottom_up", "kmeans", "ranking"]
+    assert [row["kernel"] for row in found] == ["knn", "jaccard", "dbscan", "bottom_up", "ranking", "rerank"]
     for row in found:
         assert float(row["ours s"]) > 0
         assert float(row["ours peak MB"].replace(",", "")) > 1

@@ -38,6 +38,7 @@ import case_jaccard
 import case_kmeans
 import case_knn
 import case_ranking
+import case_rerank
 import numpy as np
 from contest import EPS, K1, K2, Data, Kernel, Missing, make_features
 
@@ -49,6 +50,7 @@ CASES = [
     case_kmeans,
     case_ranking,
 ]
+CASES = [case_knn, case_jaccard, case_bottom_up, case_ranking, case_rerank]
 KERNELS: dict[str, Kernel] = {name: kernel for case in CASES for name, kernel in case.KERNELS.items()}
 
 

@@ -15,6 +15,7 @@ from reid_cluster._jaccard import jaccard, jaccard_graph
 from reid_cluster._kmeans import KMeans, kmeans
 from reid_cluster._neighbors import Neighbors, knn
 from reid_cluster._ranking import Ranking, evaluate_features, evaluate_rank
+from reid_cluster._rerank import rerank, rerank_distances
 
 try:
     __version__ = version("reid-cluster")
@@ -37,4 +38,6 @@ __all__ = [
     "kmeans",
     "knn",
     "time_overlap",
+    "rerank",
+    "rerank_distances",
 ]

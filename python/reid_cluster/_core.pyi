@@ -16,6 +16,8 @@ __all__ = [
     "knn",
     "knn_among",
     "time_overlap",
+    "rerank",
+    "rerank_distances",
 ]
 
 _Progress = Callable[[int, int, str], Any]
@@ -135,3 +137,20 @@ def kmeans(
     n_jobs: int,
     progress: _Progress | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], float, int]: ...
+def rerank(
+    query: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    params: tuple[int, int, float],
+    *,
+    n_jobs: int,
+    progress: _Progress | None,
+) -> NDArray[np.float32]: ...
+def rerank_distances(
+    query_gallery: NDArray[np.float32],
+    query_query: NDArray[np.float32],
+    gallery_gallery: NDArray[np.float32],
+    params: tuple[int, int, float],
+    *,
+    n_jobs: int,
+    progress: _Progress | None,
+) -> NDArray[np.float32]: ...

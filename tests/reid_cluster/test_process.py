@@ -62,6 +62,7 @@ LONG = {
     "time_overlap": ('time_overlap(g, g, camera=g, scope="cross", n_jobs=1, progress=progress)', "count overlaps"),
     "kmeans, seeds": ("kmeans(noise, 2000, n_jobs=1, progress=progress)", "seeds"),
     "kmeans, rounds": ('kmeans(noise, 2000, init="random", n_jobs=1, progress=progress)', "kmeans"),
+    "rerank": ("rerank(x[:1000], x, n_jobs=1, progress=progress)", "search"),
     "evaluate_features": ("evaluate_features(x[:9000], x, q, g, q, g + 1, n_jobs=1, progress=progress)", "rank"),
 }
 
@@ -74,6 +75,7 @@ import signal
 import numpy as np
 from reid_cluster import bottom_up, evaluate_features, jaccard_graph, knn, time_overlap
 from reid_cluster import bottom_up, evaluate_features, jaccard_graph, kmeans, knn
+from reid_cluster import bottom_up, evaluate_features, jaccard_graph, knn, rerank
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell inherit deafness
 x = np.zeros((40_000, 2048), np.float32)
 noise = np.random.default_rng(0).standard_normal((20_000, 512), np.float32)

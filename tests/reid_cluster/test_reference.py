@@ -149,3 +149,15 @@ def test_ranking(seed, ap):
     assert_equal(reid_cluster.evaluate_features(*itself), reference.evaluate_features(*itself), atol=1e-12)
     within = (np.abs(rng.integers(0, 9, (60, 60))), g_pids, g_pids, None, None)
     assert_equal(reid_cluster.evaluate_rank(*within), reference.evaluate_rank(*within), atol=1e-12)
+
+
+@pytest.mark.parametrize(("k1", "k2", "share"), [(1, 1, 0.3), (7, 4, 0.3), (6, 30, 0.0), (90, 90, 0.5), (20, 6, 1.0)])
+def test_rerank(k1, k2, share):
+    q, g = people(25, k1), people(50, k1 + 1)
+    found = reid_cluster.rerank(q, g, k1, k2, share)
+    np.testing.assert_allclose(found, reference.rerank(q, g, k1, k2, share), rtol=0, atol=3e-6)
+    d = [
+        np.random.default_rng(k2).integers(0, 12, shape).astype(np.float32) for shape in [(25, 50), (25, 25), (50, 50)]
+    ]
+    found = reid_cluster.rerank_distances(*d, k1, k2, share)
+    np.testing.assert_allclose(found, reference.rerank_distances(*d, k1, k2, share), rtol=0, atol=3e-6)

@@ -28,6 +28,8 @@ mod neighborhoods;
 mod neighbors;
 mod product;
 mod ranking;
+mod rerank;
+mod rerank_search;
 mod sparse;
 mod time_overlap;
 mod union_find;
@@ -49,3 +51,4 @@ pub use ranking::{
 };
 pub use time_overlap::{OverlapParams, Scope, Spans, time_overlap};
 pub use ranking::{Identities, Ignored, Ranking, evaluate_features, evaluate_rank};
+pub use rerank::{RerankParams, rerank, rerank_distances};

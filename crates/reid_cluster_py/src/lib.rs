@@ -14,6 +14,7 @@ mod kmeans;
 mod neighbors;
 mod ranking;
 mod released;
+mod rerank;
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -28,5 +29,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(constraints::time_overlap, module)?)?;
     module.add_function(wrap_pyfunction!(constraints::constrained_dbscan, module)?)?;
     module.add_function(wrap_pyfunction!(kmeans::kmeans, module)?)?;
+    module.add_function(wrap_pyfunction!(rerank::rerank, module)?)?;
+    module.add_function(wrap_pyfunction!(rerank::rerank_distances, module)?)?;
     Ok(())
 }

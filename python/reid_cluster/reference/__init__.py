@@ -15,6 +15,7 @@ from reid_cluster.reference.dbscan import dbscan
 from reid_cluster.reference.jaccard import jaccard, jaccard_graph
 from reid_cluster.reference.neighbors import knn
 from reid_cluster.reference.ranking import evaluate_features, evaluate_rank
+from reid_cluster.reference.rerank import rerank, rerank_distances
 
 __all__ = [
     "bottom_up",
@@ -24,4 +25,6 @@ __all__ = [
     "jaccard",
     "jaccard_graph",
     "knn",
+    "rerank",
+    "rerank_distances",
 ]
