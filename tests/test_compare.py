@@ -25,10 +25,8 @@ def rows(*options: str) -> list[dict[str, str]]:
 
 def test_every_kernel_beside_its_peer(tmp_path: Path) -> None:
     found = rows("--rows", "300", "--record", str(tmp_path / "record" / "kernels.md"))
-    kernels = ["knn", "jaccard", "dbscan", "bottom_up", "constrained_dbscan", "ranking"]
+    kernels = ["knn", "jaccard", "dbscan", "bottom_up", "constrained_dbscan", "kmeans", "ranking", "rerank"]
     assert [row["kernel"] for row in found] == kernels
-    assert [row["kernel"] for row in found] == ["knn", "jaccard", "dbscan", "bottom_up", "kmeans", "ranking"]
-    assert [row["kernel"] for row in found] == ["knn", "jaccard", "dbscan", "bottom_up", "ranking", "rerank"]
     for row in found:
         assert float(row["ours s"]) > 0
         assert float(row["ours peak MB"].replace(",", "")) > 1
@@ -41,7 +39,6 @@ def test_every_kernel_beside_its_peer(tmp_path: Path) -> None:
     text = (tmp_path / "record" / "kernels.md").read_text(encoding="utf-8")
     assert "--rows 300 --dims 32" in text
     assert text.count("300 x 32") == len(kernels)
-    assert text.count("300 x 32") == 6
 
 
 def test_beyond_the_peers_rows_ours_runs_alone() -> None:

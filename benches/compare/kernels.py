@@ -49,8 +49,8 @@ CASES = [
     case_constrained,
     case_kmeans,
     case_ranking,
+    case_rerank,
 ]
-CASES = [case_knn, case_jaccard, case_bottom_up, case_ranking, case_rerank]
 KERNELS: dict[str, Kernel] = {name: kernel for case in CASES for name, kernel in case.KERNELS.items()}
 
 

@@ -37,7 +37,7 @@ __all__ = [
     "jaccard_graph",
     "kmeans",
     "knn",
-    "time_overlap",
     "rerank",
     "rerank_distances",
+    "time_overlap",
 ]

@@ -15,9 +15,9 @@ __all__ = [
     "kmeans",
     "knn",
     "knn_among",
-    "time_overlap",
     "rerank",
     "rerank_distances",
+    "time_overlap",
 ]
 
 _Progress = Callable[[int, int, str], Any]

@@ -46,9 +46,6 @@ pub use jaccard::{Given, JaccardParams, Weights, jaccard, jaccard_graph};
 pub use kmeans::{KMeans, KMeansParams, Start, kmeans};
 pub use matrix::Matrix;
 pub use neighbors::{Neighbors, knn};
-pub use ranking::{
-    AveragePrecision, Identities, Ignored, Ranking, evaluate_features, evaluate_rank,
-};
-pub use time_overlap::{OverlapParams, Scope, Spans, time_overlap};
 pub use ranking::{Identities, Ignored, Ranking, evaluate_features, evaluate_rank};
 pub use rerank::{RerankParams, rerank, rerank_distances};
+pub use time_overlap::{OverlapParams, Scope, Spans, time_overlap};

@@ -4,27 +4,26 @@ Every function has the name, the arguments (without ``n_jobs`` and ``progress``)
 :mod:`reid_cluster`; the tests compare the two. They hold N x N values: use them to understand, and to check.
 """
 
-from reid_cluster.reference.constraints import constrained_dbscan, time_overlap
-
-__all__ = ["constrained_dbscan", "time_overlap"]
-from reid_cluster.reference.kmeans import kmeans
-
-__all__ = ["kmeans"]
 from reid_cluster.reference.bottom_up import bottom_up
+from reid_cluster.reference.constraints import constrained_dbscan, time_overlap
 from reid_cluster.reference.dbscan import dbscan
 from reid_cluster.reference.jaccard import jaccard, jaccard_graph
+from reid_cluster.reference.kmeans import kmeans
 from reid_cluster.reference.neighbors import knn
 from reid_cluster.reference.ranking import evaluate_features, evaluate_rank
 from reid_cluster.reference.rerank import rerank, rerank_distances
 
 __all__ = [
     "bottom_up",
+    "constrained_dbscan",
     "dbscan",
     "evaluate_features",
     "evaluate_rank",
     "jaccard",
     "jaccard_graph",
+    "kmeans",
     "knn",
     "rerank",
     "rerank_distances",
+    "time_overlap",
 ]
