@@ -110,7 +110,29 @@ pub(crate) struct Merges {
 }
 
 /// Merge clusters; `labels` are contiguous from 0 (`None`: every row is its own), `groups` has one entry a
-/// row, negative for none.
+/// row, negative for none: clusters with rows of a common group never merge.
+///
+/// Clusters A and B are `D(A, B) + size_penalty * (|A| + |B|)` apart; the lightest acceptable merges are done, one after
+/// the other.
+///
+/// ```
+/// use reid_cluster::{BottomUpParams, Context, Matrix, bottom_up};
+///
+/// let values = [0.0, 1.0, 5.0, 5.5];
+/// let features = Matrix::new(&values, 4, 1)?;
+/// let pool = Context::pool(2)?;
+/// let context = Context::quiet(&pool);
+/// let params = BottomUpParams { n_merges: 2, size_penalty: 0.0, ..BottomUpParams::default() };
+/// let merged = bottom_up(features, None, None, &params, &context)?;
+/// assert_eq!(merged.labels, [0, 0, 1, 1]);
+/// assert_eq!(merged.pairs, [[2, 3], [0, 1]]);
+///
+/// // The same camera saw rows 2 and 3: they stay apart.
+/// let cameras = [0, 1, 2, 2];
+/// let merged = bottom_up(features, None, Some(&cameras), &params, &context)?;
+/// assert_eq!(merged.labels, [0, 0, 0, 1]);
+/// # Ok::<(), reid_cluster::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Parameter`] or [`Error::Shape`] for parameters, labels or shapes that are not as said;

@@ -19,6 +19,20 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// A context whose `report(done, total, stage)` is told the progress and answers "go on?".
+    ///
+    /// ```
+    /// use reid_cluster::{Context, Error, Matrix, knn};
+    ///
+    /// # fn main() -> reid_cluster::Result<()> {
+    /// let values = [0.0, 1.0, 5.0];
+    /// let features = Matrix::new(&values, 3, 1)?;
+    /// let pool = Context::pool(1)?;
+    /// let stop = |_done, _total, _stage| false; // true goes on
+    /// let stopped = knn(features, None, 2, &Context::new(&pool, &stop));
+    /// assert!(matches!(stopped, Err(Error::Interrupted)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(
         pool: &'a rayon::ThreadPool,
         report: &'a (dyn Fn(usize, usize, &'static str) -> bool + 'a),

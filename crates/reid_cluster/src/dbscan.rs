@@ -86,7 +86,21 @@ impl Distances<'_> {
     }
 }
 
-/// A label per point, -1 for noise.
+/// A label per point, -1 for noise: those of scikit-learn's DBSCAN on the same distances.
+///
+/// A point with `min_samples` neighbours at most `eps` away, itself counted, is a core point. Core points that are neighbours
+/// share a cluster, numbered by its smallest core point; other points join the first cluster that reaches them.
+///
+/// ```
+/// use reid_cluster::{Context, Distances, Matrix, dbscan};
+///
+/// let x = [0.0_f32, 0.1, 0.2, 5.0, 5.1, 9.0];
+/// let d: Vec<f32> = x.iter().flat_map(|a| x.map(|b| (a - b).abs())).collect();
+/// let pool = Context::pool(2)?;
+/// let distances = Distances::Dense(Matrix::new(&d, 6, 6)?);
+/// assert_eq!(dbscan(&distances, 0.3, 2, &Context::quiet(&pool))?, [0, 0, 0, 1, 1, -1]);
+/// # Ok::<(), reid_cluster::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Parameter`] for an `eps` that is not above 0 and finite, or `min_samples` 0; [`Error::Shape`] for a dense matrix that is not

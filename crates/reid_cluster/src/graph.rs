@@ -27,6 +27,18 @@ enum Fault {
 impl<'a> Graph<'a> {
     /// Check what comes from outside; rows out of order are sorted in a copy.
     ///
+    /// ```
+    /// use reid_cluster::{Context, Distances, Graph, dbscan};
+    ///
+    /// // Three points: 0 and 1 are at a distance of 0.2, both directions stored; 2 is far from both.
+    /// let pool = Context::pool(1)?;
+    /// let context = Context::quiet(&pool);
+    /// let graph = Graph::new(&[0, 1, 2, 2], &[1, 0], &[0.2, 0.2], &context)?;
+    /// assert_eq!(graph.row(1), (&[0][..], &[0.2][..]));
+    /// assert_eq!(dbscan(&Distances::Sparse(graph), 0.5, 2, &context)?, [0, 0, -1]);
+    /// # Ok::<(), reid_cluster::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Shape`] naming the place: `indptr` that does not start at 0, falls, or does not end at the number of entries; an
     /// index outside the rows; an entry stored twice; a weight that is negative or NaN.

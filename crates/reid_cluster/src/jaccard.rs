@@ -67,7 +67,22 @@ pub struct Given<'a> {
     pub columns: usize,
 }
 
-/// All distances, (N, N) row-major.
+/// All distances, (N, N) row-major: the Jaccard distance of the neighbourhoods of two rows.
+///
+/// A neighbourhood is a distribution over the rows that are each other's neighbours, weighted by `exp(-d)` and averaged over the `k2`
+/// nearest rows; the distance is 1 minus what two of them share over what they cover.
+///
+/// ```
+/// use reid_cluster::{Context, JaccardParams, Matrix, jaccard};
+///
+/// let angles: [f32; 5] = [0.0, 0.1, 0.2, 3.0, 3.1];
+/// let values: Vec<f32> = angles.iter().flat_map(|a| [a.cos(), a.sin()]).collect();
+/// let pool = Context::pool(2)?;
+/// let params = JaccardParams { k1: 3, k2: 1, ..JaccardParams::default() };
+/// let d = jaccard(Matrix::new(&values, 5, 2)?, &params, None, &Context::quiet(&pool))?;
+/// assert!(d[0] == 0.0 && d[1] < 0.02 && d[3] == 1.0); // from row 0 to itself, to 1, to 3
+/// # Ok::<(), reid_cluster::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Parameter`] for k1 or k2 of 0; [`Error::Shape`] for empty features, norms beyond float32, or neighbours that do not
@@ -111,6 +126,28 @@ pub fn jaccard(
 }
 
 /// The distances up to `max_distance`, both directions, with the diagonal and other zeros; at 1 every distance below 1.
+///
+/// The values have the bits of [`jaccard`]'s. After the neighbour search, time and memory grow with N alone.
+///
+/// ```
+/// use reid_cluster::{Context, Given, JaccardParams, Matrix, jaccard_graph, knn};
+///
+/// let angles: [f32; 5] = [0.0, 0.1, 0.2, 3.0, 3.1];
+/// let values: Vec<f32> = angles.iter().flat_map(|a| [a.cos(), a.sin()]).collect();
+/// let features = Matrix::new(&values, 5, 2)?;
+/// let pool = Context::pool(2)?;
+/// let context = Context::quiet(&pool);
+/// let params = JaccardParams { k1: 3, k2: 1, ..JaccardParams::default() };
+/// let graph = jaccard_graph(features, &params, 0.5, None, &context)?;
+/// assert_eq!(graph.row(0).0, [0, 1, 2]);
+/// assert_eq!(graph.row(3).0, [3, 4]);
+///
+/// // The same from neighbours found before, or elsewhere.
+/// let found = knn(features, None, 3, &context)?;
+/// let given = Given { indices: &found.indices, columns: found.k };
+/// assert_eq!(jaccard_graph(features, &params, 0.5, Some(given), &context)?, graph);
+/// # Ok::<(), reid_cluster::Error>(())
+/// ```
 ///
 /// # Errors
 /// As [`jaccard`]; [`Error::Parameter`] for a `max_distance` outside 0 to 1.

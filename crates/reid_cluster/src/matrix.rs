@@ -15,6 +15,16 @@ pub struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     /// View `data` as `rows x cols`.
     ///
+    /// ```
+    /// use reid_cluster::Matrix;
+    ///
+    /// let values = [0.0, 0.1, 1.0, 1.1];
+    /// let features = Matrix::new(&values, 2, 2)?;
+    /// assert_eq!(features.row(1), [1.0, 1.1]);
+    /// assert!(Matrix::new(&values, 3, 2).is_err());
+    /// # Ok::<(), reid_cluster::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Shape`] when the slice has another length.
     pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Result<Self> {

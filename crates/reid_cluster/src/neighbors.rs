@@ -33,6 +33,18 @@ pub(crate) const TILE: usize = 512;
 ///
 /// Without queries a row is its own first neighbour at distance 0, before any exact copy of it.
 ///
+/// ```
+/// use reid_cluster::{Context, Matrix, knn};
+///
+/// let values = [0.0, 3.0, 1.0];
+/// let features = Matrix::new(&values, 3, 1)?;
+/// let pool = Context::pool(2)?;
+/// let found = knn(features, None, 2, &Context::quiet(&pool))?;
+/// assert_eq!(found.indices, [0, 2, 1, 2, 2, 0]); // two a row
+/// assert_eq!(found.distances, [0.0, 1.0, 0.0, 4.0, 0.0, 1.0]);
+/// # Ok::<(), reid_cluster::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Parameter`] when k is 0 or above the number of rows; [`Error::Shape`] for empty or unequal shapes
 /// and for norms beyond float32; [`Error::NotFinite`]; [`Error::TooLarge`] for 2^31 rows;

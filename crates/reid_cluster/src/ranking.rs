@@ -85,6 +85,29 @@ pub struct Ranking {
 
 /// Rank by given distances (queries x gallery).
 ///
+/// For each query the gallery items that `identities` ignores are left out; a tie in distance goes to the smaller gallery index, but
+/// average precision takes it as one threshold.
+///
+/// ```
+/// use reid_cluster::{AveragePrecision, Context, Identities, Ignored, Matrix, evaluate_rank};
+///
+/// // One query of identity 7; the nearest gallery item is right, the next is wrong, the last is right.
+/// let distances = [0.1, 0.3, 0.2];
+/// let identities = Identities { query: &[7], gallery: &[7, 7, 8], ignored: Ignored::Nothing };
+/// let pool = Context::pool(1)?;
+/// let found = evaluate_rank(
+///     Matrix::new(&distances, 1, 3)?,
+///     &identities,
+///     2,
+///     AveragePrecision::Step,
+///     &Context::quiet(&pool),
+/// )?;
+/// assert_eq!(found.cmc, [1.0, 1.0]);
+/// assert!((found.map - (1.0 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
+/// assert!((found.minp - 2.0 / 3.0).abs() < 1e-12);
+/// # Ok::<(), reid_cluster::Error>(())
+/// ```
+///
 /// # Errors
 /// Sizes that do not fit, NaN or infinite distances, `max_rank` 0, no query with a match, interruption.
 pub fn evaluate_rank(
@@ -111,7 +134,8 @@ pub fn evaluate_rank(
     summary(&blocks.concat(), max_rank)
 }
 
-/// Rank by the squared Euclidean distances of features, the same values that `knn` gives.
+/// Rank by the squared Euclidean distances of features, the same values that [`knn`](crate::knn) gives; they are made in blocks of
+/// queries and never all held. The example on the crate's first page uses it.
 ///
 /// # Errors
 /// Sizes that do not fit, NaN or infinity, norms beyond `f32`, `max_rank` 0, no query with a match, interruption.
