@@ -8,23 +8,35 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import reid_cluster.sklearn
-from reid_cluster import bottom_up, dbscan, jaccard, jaccard_graph
-from reid_cluster.sklearn import BottomUpClustering, JaccardDBSCAN, KReciprocalTransformer
+from reid_cluster import bottom_up, constrained_dbscan, dbscan, hdc, jaccard, jaccard_graph, time_overlap
+from reid_cluster.sklearn import (
+    BottomUpClustering,
+    ConstrainedDBSCAN,
+    HarmonicDiscrepancyClustering,
+    JaccardDBSCAN,
+    KReciprocalTransformer,
+)
 
 ESTIMATORS = [getattr(reid_cluster.sklearn, name)() for name in reid_cluster.sklearn.__all__]
 #: As the methods set them, and not as the defaults are.
 VARIANTS = [
     JaccardDBSCAN(20, 1, eps=0.5, count_self=False, weights="sqeuclidean", n_jobs=-1),
+    ConstrainedDBSCAN(20, 1, eps=0.5, relaxed=-1.5, count_self=False, weights="sqeuclidean", n_jobs=-1),
     BottomUpClustering(3, linkage="average", sizes="live", n_jobs=-1),
+    HarmonicDiscrepancyClustering(
+        3, metric="similarity", similarity="cosine", outliers=False, random_state=0, n_jobs=-2
+    ),
     KReciprocalTransformer(20, 1, max_distance=1, count_self=False, weights="sqeuclidean", n_jobs=-1),
 ]
 
@@ -52,6 +64,7 @@ def test_not_imported_by_the_kernels():
 def test_copies_behave_alike(estimator):
     x, _ = people(100)
     fitted = clone(estimator).fit(x)
+    assert fitted.n_features_in_ == 32
     again = pickle.loads(pickle.dumps(fitted))
     assert again.get_params() == estimator.get_params() == clone(fitted).get_params()
     if hasattr(fitted, "transform"):
@@ -85,9 +98,97 @@ def test_jaccard_dbscan_is_the_functions():
 
 
 @pytest.mark.parametrize("eps", [0, -1, 1, 1 - 1e-9, np.nan, np.inf])
-def test_eps_is_a_jaccard_distance(eps):
+@pytest.mark.parametrize("kind", [JaccardDBSCAN, ConstrainedDBSCAN])
+def test_eps_is_a_jaccard_distance(kind, eps):
     with pytest.raises(ValueError, match="eps="):
-        JaccardDBSCAN(eps=eps).fit(people(20)[0])
+        kind(eps=eps).fit(people(20)[0])
+
+
+def seen(n: int = 400) -> dict[str, np.ndarray]:
+    """Camera and times of each of :func:`people`."""
+    rng = np.random.default_rng(1)
+    start = rng.integers(0, 1000, n)
+    return {"start": start, "end": start + 5, "camera": rng.integers(0, 6, n)}
+
+
+@pytest.mark.parametrize("scope", ["all", "cross", "same"])
+@pytest.mark.parametrize("relaxed", [None, 0.5, -1])
+def test_constrained_dbscan_is_the_functions(scope, relaxed):
+    x, _ = people()
+    settings = {"scope": scope, "margin": 2, "exempt": [(0, 1)]}
+    graph = jaccard_graph(x, 20, max_distance=0.6)
+    overlaps = time_overlap(**seen(), **settings)
+    for extra in (np.empty((0, 2), int), np.array([[3, 43], [7, 7], [90, 10]])):
+        wanted = constrained_dbscan(graph, 0.5, np.concatenate([overlaps, extra]), relaxed=relaxed)
+        model = ConstrainedDBSCAN(20, eps=0.5, relaxed=relaxed, **settings)
+        np.testing.assert_array_equal(model.fit_predict(x, cannot_link=extra, **seen()), wanted)
+        assert len(model.cannot_link_) == len(overlaps) + len(extra)
+        given = clone(model).set_params(metric="precomputed")
+        np.testing.assert_array_equal(given.fit_predict(graph, cannot_link=extra, **seen()), wanted)
+    assert model.labels_[3] != model.labels_[43] or relaxed is not None
+    assert len(overlaps) > 100
+    free = clone(model).fit(x)
+    assert free.cannot_link_.shape == (0, 2)
+    assert free.labels_.max() > wanted.max() / 2
+
+
+def test_constrained_dbscan_on_given_distances():
+    x, _ = people()
+    graph = jaccard_graph(x, 20, max_distance=0.5)
+    model = ConstrainedDBSCAN(eps=0.5, metric="precomputed")
+    dense = np.ones((400, 400), np.float32)
+    dense[np.repeat(np.arange(400), np.diff(graph.indptr)), graph.indices] = graph.data
+    np.testing.assert_array_equal(model.fit_predict(graph), model.fit_predict(dense))
+    with pytest.raises(ValueError, match=r"eps=0\.6: the graph holds distances up to max_distance=0\.5"):
+        model.set_params(eps=0.6).fit(graph)
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        ConstrainedDBSCAN().fit(graph)
+
+
+@pytest.mark.parametrize(
+    ("settings", "data", "words"),
+    [
+        ({"metric": "euclidean"}, {}, "metric='euclidean'"),
+        ({"relaxed": -2}, {}, "relaxed=-2: eps"),
+        ({}, {"start": np.zeros(20)}, "end=None: give both"),
+        ({}, {"end": np.zeros(20)}, "start=None: give both"),
+        ({"scope": "cross"}, {"start": np.zeros(20), "end": np.ones(20)}, "camera"),
+        ({}, {"cannot_link": [[0, 20]]}, "20"),
+    ],
+)
+def test_bad_constraints(settings, data, words):
+    with pytest.raises(ValueError, match=words):
+        ConstrainedDBSCAN(**settings).fit(people(20)[0], **data)
+
+
+@pytest.mark.parametrize("metric", ["k_reciprocal", "similarity"])
+@pytest.mark.parametrize("init", ["k-means++", "random", list(range(40))])
+def test_hdc_is_the_function(metric, init):
+    x, ids = people()
+    found = HarmonicDiscrepancyClustering(40, init=init, metric=metric, k1=10, max_iter=12, random_state=5).fit(x)
+    graph = jaccard_graph(x, 10, max_distance=1, count_self=False) if metric == "k_reciprocal" else None
+    wanted = hdc(x, graph, 40, init=init, max_iter=12, random_state=5)
+    np.testing.assert_array_equal(found.labels_, wanted.labels)
+    np.testing.assert_array_equal(found.labels_all_, wanted.labels_all)
+    np.testing.assert_array_equal(found.cluster_centers_, wanted.centroids)
+    np.testing.assert_array_equal(found.scores_, wanted.scores)
+    assert found.n_iter_ == wanted.n_iter
+    if metric == "k_reciprocal" and init != "random":
+        assert adjusted_rand_score(ids, found.labels_all_) > 0.8
+
+
+def test_hdc_draws_as_scikit_learn_does():
+    x, _ = people(100)
+
+    def labels(state):
+        return HarmonicDiscrepancyClustering(10, init="random", max_iter=1, random_state=state).fit(x).labels_
+
+    np.testing.assert_array_equal(labels(np.random.RandomState(3)), labels(np.random.RandomState(3)))
+    np.random.seed(3)  # noqa: NPY002 - what random_state=None means in scikit-learn
+    first = labels(None)
+    assert (first != labels(None)).any()
+    np.random.seed(3)  # noqa: NPY002
+    np.testing.assert_array_equal(labels(None), first)
 
 
 @pytest.mark.parametrize(("n_jobs", "error"), [(0, ValueError), (2.5, ValueError), (True, ValueError)])
@@ -163,8 +264,23 @@ def test_graph_of_later_rows_is_the_mean_of_their_neighbors():
 
 
 def test_pipelines():
-    x, ids = people()
+    x, _ = people()
     pipeline = make_pipeline(KReciprocalTransformer(20), DBSCAN(metric="precomputed", eps=0.5, min_samples=4))
     np.testing.assert_array_equal(pipeline.fit_predict(x), JaccardDBSCAN(20, eps=0.5).fit_predict(x))
+    times = seen()
+    model = ConstrainedDBSCAN(20, eps=0.5, scope="cross", relaxed=-1)
+    wanted = clone(model).fit_predict(x, **times)
+    by_step = {f"constraineddbscan__{name}": column for name, column in times.items()}
+    np.testing.assert_array_equal(make_pipeline(Normalizer(), model).fit_predict(x, **by_step), wanted)
+    given = make_pipeline(KReciprocalTransformer(20), clone(model).set_params(metric="precomputed"))
+    np.testing.assert_array_equal(given.fit_predict(x, **by_step), wanted)
+    with config_context(enable_metadata_routing=True):
+        routed = make_pipeline(Normalizer(), model.set_fit_request(start=True, end=True, camera="camid"))
+        times["camid"] = times.pop("camera")
+        np.testing.assert_array_equal(routed.fit_predict(x, **times), wanted)
+
+
+def test_votes_of_the_nearest_fitted_rows():
+    x, ids = people()
     vote = make_pipeline(KReciprocalTransformer(20, max_distance=1), KNeighborsClassifier(3, metric="precomputed"))
     assert cross_val_score(vote, x, ids, cv=3).min() > 0.9

@@ -10,7 +10,15 @@ do not depend on it.
 """
 
 from reid_cluster.sklearn._bottom_up import BottomUpClustering
+from reid_cluster.sklearn._constrained import ConstrainedDBSCAN
+from reid_cluster.sklearn._hdc import HarmonicDiscrepancyClustering
 from reid_cluster.sklearn._jaccard_dbscan import JaccardDBSCAN
 from reid_cluster.sklearn._transformer import KReciprocalTransformer
 
-__all__ = ["BottomUpClustering", "JaccardDBSCAN", "KReciprocalTransformer"]
+__all__ = [
+    "BottomUpClustering",
+    "ConstrainedDBSCAN",
+    "HarmonicDiscrepancyClustering",
+    "JaccardDBSCAN",
+    "KReciprocalTransformer",
+]
