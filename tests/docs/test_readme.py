@@ -15,19 +15,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from fenced import blocks
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+README = ROOT / "README.md"
 
 pytestmark = pytest.mark.slow
 
 
-def _blocks() -> list[tuple[str, str]]:
-    return BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-
-
 def test_install_lines_are_those_of_ci() -> None:
-    lines = [line for kind, text in _blocks() if kind == "bash" for line in text.splitlines() if "pip install" in line]
+    lines = [
+        line for kind, text in blocks(README) if kind == "bash" for line in text.splitlines() if "pip install" in line
+    ]
     script = (ROOT / ".ci" / "run").read_text()
     assert lines
     for line in lines:
@@ -41,7 +40,7 @@ def test_blocks_run(tmp_path: Path, walkers: Path) -> None:
     shutil.copytree(walkers, tmp_path / "market")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     ran = 0
-    for kind, text in _blocks():
+    for kind, text in blocks(README):
         if kind == "bash":
             lines = [line for line in text.splitlines() if "pip install" not in line and "pytest" not in line]
             command = ["bash", "-euo", "pipefail", "-c", "\n".join(lines)]
