@@ -24,7 +24,7 @@
 //!
 //! ```
 //! use reid_cluster::{
-//!     AveragePrecision, Context, Distances, Identities, Ignored, JaccardParams, Matrix, dbscan, evaluate_features, jaccard_graph,
+//!     Context, Distances, Identities, Ignored, JaccardParams, Matrix, dbscan, evaluate_features, jaccard_graph,
 //! };
 //!
 //! # fn main() -> reid_cluster::Result<()> {
@@ -48,7 +48,7 @@
 //!     gallery: &vehicles,
 //!     ignored: Ignored::SameCamera { query: &cameras, gallery: &cameras },
 //! };
-//! let found = evaluate_features(features, features, &identities, 5, AveragePrecision::Step, &context)?;
+//! let found = evaluate_features(features, features, &identities, 5, &context)?;
 //! assert_eq!((found.map, found.cmc[0]), (1.0, 1.0));
 //! # Ok(())
 //! # }

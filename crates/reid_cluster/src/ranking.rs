@@ -89,7 +89,7 @@ pub struct Ranking {
 /// average precision takes it as one threshold.
 ///
 /// ```
-/// use reid_cluster::{AveragePrecision, Context, Identities, Ignored, Matrix, evaluate_rank};
+/// use reid_cluster::{Context, Identities, Ignored, Matrix, evaluate_rank};
 ///
 /// // One query of identity 7; the nearest gallery item is right, the next is wrong, the last is right.
 /// let distances = [0.1, 0.3, 0.2];
@@ -99,7 +99,6 @@ pub struct Ranking {
 ///     Matrix::new(&distances, 1, 3)?,
 ///     &identities,
 ///     2,
-///     AveragePrecision::Step,
 ///     &Context::quiet(&pool),
 /// )?;
 /// assert_eq!(found.cmc, [1.0, 1.0]);
