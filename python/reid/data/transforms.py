@@ -62,6 +62,9 @@ class Augment:
     shift : float
         The box is moved by up to this share of each side; it may leave the picture, whose border is then
         repeated.
+    pad : int
+        The picture is framed by so many black pixels and cut back to its size at a random place; what `shift` moves in
+        is then black too.
     gain, channel_gain : float
         Factor exp(U(-g, g)) on all channels, and on each channel.
     saturation : float
@@ -93,6 +96,7 @@ class Augment:
     area: tuple[float, float] = (0.64, 1.0)
     ratio: tuple[float, float] | None = (2.0, 3.0)
     shift: float = 0.0
+    pad: int = 0
     gain: float = 0.0
     channel_gain: float = 0.0
     saturation: float = 0.0
@@ -111,6 +115,7 @@ class Augment:
             value = getattr(self, field.name)
             if isinstance(value, float | int):
                 upper = 1.0 if field.name in ("flip", "blur", "erase", "saturation", "shift") else 10.0
+                upper = math.inf if field.name == "pad" else upper
                 if not 0 <= value <= upper:
                     raise ValueError(f"{field.name}={value}: must lie in [0, {upper:g}]")
 
@@ -134,7 +139,7 @@ class Augment:
         """
         pixels = _unit(images)  # (B, 3, H, W) in [0, 1]
         b, _, h, w = pixels.shape
-        if self.flip or self.shift or self.ratio is not None or self.area[0] < 1:
+        if self.flip or self.shift or self.pad or self.ratio is not None or self.area[0] < 1:
             pixels = self._resample(pixels, rng)
         pixels = self._colour(pixels, rng)
         if self.blur:
@@ -159,6 +164,8 @@ class Augment:
             box[fits] = drawn[fits]
         if self.shift:
             box[:, :2] += rng.uniform(-self.shift, self.shift, (b, 2)) * (h, w)
+        if self.pad:
+            box[:, :2] += rng.integers(-self.pad, self.pad + 1, (b, 2))
         mirror = np.where(rng.random(b) < self.flip, -1.0, 1.0)
         theta = np.zeros((b, 2, 3), dtype=np.float32)
         theta[:, 0, 0] = mirror * box[:, 3] / w
@@ -168,7 +175,8 @@ class Augment:
         grid = functional.affine_grid(
             torch.from_numpy(theta).to(pixels.device), list(pixels.shape), align_corners=False
         )
-        return functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        padding = "zeros" if self.pad else "border"
+        return functional.grid_sample(pixels, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
     def _colour(self, pixels: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         b = len(pixels)

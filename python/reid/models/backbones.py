@@ -14,7 +14,15 @@ import torch
 from torch import Tensor, nn
 from torchvision import models as torchvision_models
 
-BACKBONES: tuple[str, ...] = ("tiny", "resnet18", "resnet50", "mobilenet_v2")
+RESNETS = {
+    "resnet18": torchvision_models.resnet18,
+    "resnet34": torchvision_models.resnet34,
+    "resnet50": torchvision_models.resnet50,
+    "resnet101": torchvision_models.resnet101,
+    "resnet50_ibn_a": torchvision_models.resnet50,
+    "resnet101_ibn_a": torchvision_models.resnet101,
+}
+BACKBONES: tuple[str, ...] = ("tiny", *RESNETS, "mobilenet_v2")
 """Names `build_backbone` knows. "tiny" and "mobilenet_v2" take a width after a colon: "mobilenet_v2:0.35"."""
 
 MOBILENET_CHANNELS = 1280
@@ -110,6 +118,41 @@ class ResNetMap(nn.Module):
         return out
 
 
+class InstanceBatchNorm(nn.Module):
+    """Instance norm (with weights) on the first half of the channels, batch norm on the others.
+
+    The parameter names, ``IN`` and ``BN``, are those of the published weights.
+
+    Parameters
+    ----------
+    channels : int
+        Number of channels C.
+
+    References
+    ----------
+    Pan, Luo, Shi, Tang: Two at once: enhancing learning and generalization capacities via IBN-Net, ECCV 2018.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.half = channels // 2
+        self.IN = nn.InstanceNorm2d(self.half, affine=True)
+        self.BN = nn.BatchNorm2d(channels - self.half)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, H, W)."""
+        first, rest = x.split([self.half, x.shape[1] - self.half], dim=1)
+        return torch.cat([self.IN(first), self.BN(rest)], dim=1)
+
+
+def _with_instance_norm(network: torchvision_models.ResNet) -> torchvision_models.ResNet:
+    """IBN-a: the first normalisation of every bottleneck of layers 1 to 3 is an `InstanceBatchNorm`."""
+    for layer in (network.layer1, network.layer2, network.layer3):
+        for block in layer:
+            block.bn1 = InstanceBatchNorm(block.bn1.num_features)
+    return network
+
+
 class SequentialMap(nn.Module):
     """A backbone that is one chain of layers named ``features``, as torchvision's MobileNetV2.
 
@@ -158,9 +201,9 @@ def build_backbone(name: str, *, last_stride: int = 2, seed: int = 0) -> ResNetM
     Parameters
     ----------
     name : str
-        One of `BACKBONES`. "tiny" (0.22 M parameters, total stride 8) is for demonstrations; "mobilenet_v2"
-        and the resnets are torchvision's (total stride 32). "tiny:2" and "mobilenet_v2:0.35" scale the
-        channels.
+        One of `BACKBONES`. "tiny" (0.22 M parameters, total stride 8) is for demonstrations; "mobilenet_v2" and the
+        resnets are torchvision's (total stride 32), those with "_ibn_a" have instance norms as well. "tiny:2" and
+        "mobilenet_v2:0.35" scale the channels.
     last_stride : int, default 2
         Stride of the last stage, 1 or 2; 1 only for the resnets.
     seed : int, default 0
@@ -187,5 +230,5 @@ def build_backbone(name: str, *, last_stride: int = 2, seed: int = 0) -> ResNetM
         if family == "mobilenet_v2":
             features = torchvision_models.mobilenet_v2(weights=None, width_mult=width).features
             return SequentialMap(features, max(MOBILENET_CHANNELS, features[-1].out_channels))
-        build = {"resnet18": torchvision_models.resnet18, "resnet50": torchvision_models.resnet50}[family]
-        return ResNetMap(build(weights=None), last_stride)
+        network = RESNETS[family](weights=None)
+        return ResNetMap(_with_instance_norm(network) if family.endswith("_ibn_a") else network, last_stride)

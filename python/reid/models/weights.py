@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torchvision import models as torchvision_models
 
 from reid.data.transforms import PIXEL_STATS
-from reid.models.backbones import build_backbone, parse_backbone
+from reid.models.backbones import RESNETS, build_backbone, parse_backbone
 from reid.models.embedder import read_spec
 from reid.models.weight_files import read_state
 
@@ -31,7 +31,9 @@ Triple = tuple[float, float, float]
 
 TORCHVISION = {
     "resnet18": torchvision_models.ResNet18_Weights.IMAGENET1K_V1,
+    "resnet34": torchvision_models.ResNet34_Weights.IMAGENET1K_V1,
     "resnet50": torchvision_models.ResNet50_Weights.IMAGENET1K_V1,
+    "resnet101": torchvision_models.ResNet101_Weights.IMAGENET1K_V1,
     "mobilenet_v2": torchvision_models.MobileNet_V2_Weights.IMAGENET1K_V1,
 }
 """The files behind "imagenet": the first version, with which the papers' figures were made."""
@@ -212,7 +214,7 @@ def _shapes(backbone: str) -> dict[str, Tensor]:
 
 def _recognise(state: dict[str, Tensor], path: Path) -> str:
     """Name of the backbone whose shapes the file has."""
-    candidates = ["resnet18", "resnet50", "tiny", "mobilenet_v2"]
+    candidates = [*RESNETS, "tiny", "mobilenet_v2"]
     candidates += [f"mobilenet_v2:{width:g}" for width in MOBILENET_WIDTHS if width != 1.0]
     for name in candidates:
         shapes = _shapes(name)
@@ -220,7 +222,7 @@ def _recognise(state: dict[str, Tensor], path: Path) -> str:
             return name
     raise ValueError(
         f"{path}: its {len(state)} tensors ({_first_five(list(state))}) are those of no backbone known here "
-        "(resnet18, resnet50, mobilenet_v2); give backbone to see what differs, or another file"
+        f"({', '.join(RESNETS)}, mobilenet_v2); give backbone to see what differs, or another file"
     )
 
 

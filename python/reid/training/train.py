@@ -26,6 +26,7 @@ from reid.data.synthetic import SyntheticConfig, write_market
 from reid.features import extract
 from reid.methods import METHODS
 from reid.methods.protocol import Method
+from reid.models.batch_norm import group_batch_norm
 from reid.models.embedder import Embedder, start_batch_norm, start_neck
 from reid.models.weights import LoadedWeights, apply_weights, resolve_weights
 from reid.training.job import Job
@@ -141,6 +142,8 @@ def _prepare(
     if weights.state is not None:
         note = "; ".join(filter(None, [note, apply_weights(network.backbone, weights.state, weights.source)]))
     network.freeze(config.freeze or 0)
+    if config.bn_group_size is not None:
+        group_batch_norm(network, config.bn_group_size)
     network.to(device)
     if weights.state is None:
         start_batch_norm(network, pictures.frames)

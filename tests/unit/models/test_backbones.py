@@ -171,3 +171,21 @@ def test_head_drops_half_and_doubles_the_rest() -> None:
     torch.testing.assert_close(dropped[alive], 2 * kept[alive])
     assert head.linear.weight.std().item() == pytest.approx((2 / 4000) ** 0.5, rel=0.05)
     assert not head.linear.bias.any()
+
+
+def test_ibn_a_normalises_half_of_the_channels_of_the_first_three_layers() -> None:
+    network = build_backbone("resnet50_ibn_a", last_stride=1)
+    names = set(network.state_dict())
+    assert {"layer1.0.bn1.IN.weight", "layer3.5.bn1.BN.running_mean", "layer4.0.bn1.weight"} <= names
+    assert "layer1.0.bn2.IN.weight" not in names
+    block = network.layer1[0].bn1.train()
+    x = torch.randn(4, 64, 6, 5)
+    out = block(x)
+    first = x[:, :32]
+    alone = (first - first.mean((2, 3), keepdim=True)) / (first.var((2, 3), keepdim=True, unbiased=False) + 1e-5).sqrt()
+    assert torch.allclose(out[:, :32], alone, atol=1e-5)
+    rest = x[:, 32:]
+    batch = (rest - rest.mean((0, 2, 3), keepdim=True)) / (
+        rest.var((0, 2, 3), keepdim=True, unbiased=False) + 1e-5
+    ).sqrt()
+    assert torch.allclose(out[:, 32:], batch, atol=1e-5)

@@ -1,0 +1,75 @@
+"""P x K batches."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from reid.data.samplers import ClusterBatches
+
+
+def batches(labels: list[int], size: int, k: int, n: int, camid: list[int] | None = None) -> list[np.ndarray]:
+    cameras = None if camid is None else np.array(camid)
+    return list(islice(ClusterBatches(np.array(labels), size, k, np.random.default_rng(0), cameras), n))
+
+
+def test_a_batch_holds_k_of_each_cluster() -> None:
+    labels = np.repeat(np.arange(10), 7)
+    for batch in islice(ClusterBatches(labels, 8, 4, np.random.default_rng(1)), 20):
+        groups = labels[batch].reshape(2, 4)
+        assert (groups == groups[:, :1]).all()
+        assert all(len(set(group)) == 4 for group in batch.reshape(2, 4).tolist())
+
+
+def test_a_pass_visits_each_cluster_once() -> None:
+    labels = [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    drawn = np.concatenate(batches(labels, 3, 3, 6))
+    visited = np.array(labels)[drawn].reshape(2, 3, 3)[:, :, 0]
+    assert [sorted(row) for row in visited.tolist()] == [[0, 1, 2]] * 2
+
+
+def test_partners_come_from_other_cameras() -> None:
+    labels, camid = np.zeros(9, dtype=int), np.array([0] * 6 + [1] * 3)
+    for batch in islice(ClusterBatches(labels, 4, 4, np.random.default_rng(2), camid), 50):
+        assert (camid[batch[1:]] != camid[batch[0]]).all()
+
+
+def test_partners_repeat_only_when_too_few() -> None:
+    for batch in batches([0, 0, 0, 0], 4, 4, 20):
+        assert len(set(batch.tolist())) == 4
+    few = batches([0, 0, 0], 4, 4, 20)
+    assert all(len(set(batch.tolist())) <= 3 and batch[0] not in batch[1:] for batch in few)
+
+
+def test_one_camera_and_unknown_cameras_fall_back_on_all_others() -> None:
+    for camid in ([0] * 5, [-1] * 5):
+        for batch in batches([0] * 5, 4, 4, 20, camid):
+            assert len(set(batch.tolist())) == 4
+
+
+def test_outliers_are_not_drawn_and_singletons_once_a_pass() -> None:
+    labels = [-1, 0, 0, 1, -1]
+    drawn = np.concatenate(batches(labels, 3, 2, 10))
+    assert set(drawn.tolist()) == {1, 2, 3}
+    assert (drawn == 3).sum() == 10
+
+
+def test_few_clusters_fill_a_large_batch() -> None:
+    (batch,) = batches([0, 0, 1, 1], 16, 2, 1)
+    assert len(batch) == 16
+    assert len(ClusterBatches(np.array([0, 0, 1, 1]), 16, 2, np.random.default_rng(0))) == 1
+
+
+def test_the_same_generator_gives_the_same_batches() -> None:
+    labels = list(range(20)) * 3
+    a, b = batches(labels, 12, 4, 30), batches(labels, 12, 4, 30)
+    assert all((x == y).all() for x, y in zip(a, b, strict=True))
+
+
+def test_nothing_to_draw_from_is_refused() -> None:
+    with pytest.raises(ValueError, match="none of 3 samples"):
+        batches([-1, -1, -1], 4, 2, 1)
+    with pytest.raises(ValueError, match="instances=0"):
+        batches([0, 0], 4, 0, 1)
