@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reid.memory.rows import class_means, occurrence
+
 
 class ExLossMemory(nn.Module):
     """Memory of class vectors with the loss against them and the update of its rows.
@@ -122,7 +124,7 @@ class ExLossMemory(nn.Module):
             raise ValueError(f"x[{row}] is not finite: the memory was not changed; lower the learning rate")
         # Rows of different classes do not touch each other, so all first visits can be done at once, then all
         # second ones, and so on: the same as one after the other.
-        visit = _occurrence(targets)  # (B,)
+        visit = occurrence(targets)  # (B,)
         for k in range(int(visit.max()) + 1 if len(visit) else 0):
             now = (visit == k).nonzero(as_tuple=True)[0]
             rows = targets[now]
@@ -138,53 +140,3 @@ class ExLossMemory(nn.Module):
         if len(targets) and (int(targets.min()) < 0 or int(targets.max()) >= n_classes):
             bad = targets[(targets < 0) | (targets >= n_classes)][0]
             raise ValueError(f"targets holds {int(bad)}: classes must lie in 0..{n_classes - 1}")
-
-
-def class_means(features: Tensor, labels: Tensor) -> Tensor:
-    """Mean of the rows of each class, summed in float64.
-
-    Parameters
-    ----------
-    features : Tensor of shape (N, D)
-        Finite.
-    labels : int Tensor of shape (N,)
-        0..C-1, each present.
-
-    Returns
-    -------
-    float64 Tensor of shape (C, D)
-        Row c is the mean of the rows with label c; not normalised.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit, a label is negative, a class has no sample, or a feature is not finite.
-    """
-    if features.ndim != 2 or not len(features) or labels.shape != features.shape[:1]:
-        raise ValueError(
-            f"features {tuple(features.shape)} and labels {tuple(labels.shape)}: must be (N, D), (N,), N > 0"
-        )
-    finite = torch.isfinite(features).all(dim=1)
-    if not bool(finite.all()):
-        raise ValueError(f"features[{int((~finite).nonzero()[0])}] is not finite")
-    if int(labels.min()) < 0:
-        raise ValueError(f"labels holds {int(labels.min())}: leave out samples without a class")
-    counts = torch.bincount(labels)  # (C,)
-    if bool((counts == 0).any()):
-        raise ValueError(f"labels: class {int((counts == 0).nonzero()[0])} has no sample; number the classes from 0")
-    sums = torch.zeros(len(counts), features.shape[1], dtype=torch.float64, device=features.device)
-    sums.index_add_(0, labels, features.double())
-    return sums / counts[:, None]
-
-
-def _occurrence(targets: Tensor) -> Tensor:
-    """For each entry, how many equal ones stand before it: [3, 5, 3, 3] -> [0, 0, 1, 2]."""
-    order = torch.argsort(targets, stable=True)
-    position = torch.arange(len(targets), device=targets.device)
-    sorted_targets = targets[order]
-    starts = torch.ones_like(sorted_targets, dtype=torch.bool)
-    starts[1:] = sorted_targets[1:] != sorted_targets[:-1]
-    first = torch.where(starts, position, 0).cummax(0).values
-    visit = torch.empty_like(position)
-    visit[order] = position - first
-    return visit

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from reid.memory.exloss import ExLossMemory, class_means
+from reid.memory.exloss import ExLossMemory
+from reid.memory.rows import class_means
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
