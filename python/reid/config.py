@@ -64,9 +64,9 @@ class TrainConfig:
     """First stages of the backbone that stay as they are. Default: 4 layers of a pretrained MobileNetV2, else 0."""
     last_stride: Literal[1, 2] = 2
     """Stride of a ResNet's last stage; 1 doubles the size of its feature map."""
-    bn_group_size: int | None = None
-    """Pictures that batch norm normalises together, as the devices of the published runs did: a batch is cut into
-    groups of this size. Default: the whole batch."""
+    bn_group_size: int = 0
+    """Pictures that batch norm normalises together in training, as one device of the published runs did: a batch is cut
+    into groups of this size. 0: the whole batch."""
     height: int | None = None
     """Picture height in pixels. Default: 64 for synthetic, else 256 or 128 by the median shape of the pictures."""
     width: int | None = None
@@ -96,8 +96,9 @@ class TrainConfig:
         for name in ("height", "width", "rounds", "batch_size", "eval_every", "stripes"):
             self._check(name, 1)
         self._check("batch_size", 2)  # batch norm needs two
-        self._check("bn_group_size", 2)
-        if self.bn_group_size is not None and self.batch_size % min(self.bn_group_size, self.batch_size):
+        if self.bn_group_size:
+            self._check("bn_group_size", 2)
+        if self.bn_group_size and self.batch_size % min(self.bn_group_size, self.batch_size):
             raise ValueError(f"bn_group_size={self.bn_group_size}: must divide batch_size={self.batch_size}")
         for name in ("seed", "data_seed", "workers", "freeze"):
             self._check(name, 0)
@@ -178,7 +179,7 @@ def preset_names(method: str | None = None) -> list[str]:
     """Names of the presets in the package, or those of one method."""
     folder = resources.files("reid") / "presets"
     names = sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    return [n for n in names if method is None or n.split("-")[0] == method]
+    return [n for n in names if method is None or read_preset(n).get("method") == method]
 
 
 def read_preset(name: str) -> dict[str, Any]:

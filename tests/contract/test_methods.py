@@ -18,9 +18,20 @@ from reid.features import extract
 from reid.methods import METHODS
 from reid.methods.protocol import Batch
 from reid.models.embedder import Embedder, load_embedder
+from reid.training import loop
 from reid.training.train import train
 
 pytestmark = pytest.mark.parametrize("name", list(METHODS))
+
+#: Settings with which a method that clusters a graph trains within seconds.
+GRAPH = {"k1": 6, "k2": 2, "min_samples": 2, "iters": 3, "per_cluster": 2}
+
+
+@pytest.fixture
+def settings(name: str, tiny_settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of the method that train within a second or two."""
+    known = {f.name for f in dataclasses.fields(METHODS[name].Config)}
+    return {key: value for key, value in (GRAPH | tiny_settings).items() if key in known}
 
 
 def _pieces(name: str, settings: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -32,8 +43,8 @@ def _pieces(name: str, settings: dict[str, Any]) -> tuple[Any, Any, Any]:
     return kind(config, network, samples), network, pictures
 
 
-def test_two_rounds_finish_and_leave_a_whole_run(name: str, tiny_settings: dict[str, Any], tmp_path: Path) -> None:
-    config = from_mapping(METHODS[name].Config, {**tiny_settings, "rounds": 2, "output": str(tmp_path / "run")}, "test")
+def test_two_rounds_finish_and_leave_a_whole_run(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    config = from_mapping(METHODS[name].Config, {**settings, "rounds": 2, "output": str(tmp_path / "run")}, "test")
     run = train(config, quiet=True)
     names = {p.name for p in run.iterdir()}
     assert names >= {
@@ -54,13 +65,13 @@ def test_two_rounds_finish_and_leave_a_whole_run(name: str, tiny_settings: dict[
     assert load_embedder(run / "model.safetensors").out_features > 0
 
 
-def test_identities_are_never_seen(name: str, tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+def test_identities_are_never_seen(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
     """Other identities, same pictures: same bytes."""
     if METHODS[name].needs_pid:
         pytest.skip("declares that it uses identities")
     import csv
 
-    root = Path(tiny_settings["data"])
+    root = Path(settings["data"])
     models = []
     for scramble in (False, True):
         table = tmp_path / f"{scramble}.csv"
@@ -80,7 +91,7 @@ def test_identities_are_never_seen(name: str, tiny_settings: dict[str, Any], tmp
         text = table.read_text().replace(str(root) + "/", "")
         (root / table.name).write_text(text)
         values = {
-            **tiny_settings,
+            **settings,
             "data": str(root / table.name),
             "output": str(tmp_path / f"run-{scramble}"),
         }
@@ -92,8 +103,8 @@ def test_identities_are_never_seen(name: str, tiny_settings: dict[str, Any], tmp
     assert models[0] == models[1]
 
 
-def test_step_leaves_the_state_alone_and_update_changes_it(name: str, tiny_settings: dict[str, Any]) -> None:
-    method, network, pictures = _pieces(name, tiny_settings)
+def test_step_leaves_the_state_alone_and_update_changes_it(name: str, settings: dict[str, Any]) -> None:
+    method, network, pictures = _pieces(name, settings)
 
     def features(net: Embedder, *, head: Any = None, normalize: bool = True) -> Any:
         return extract(net, pictures, feature="embedding" if head else "pooled", head=head, normalize=normalize)
@@ -118,23 +129,45 @@ def test_step_leaves_the_state_alone_and_update_changes_it(name: str, tiny_setti
     assert not all(torch.equal(v, memory[k]) for k, v in method.memory.state_dict().items())
 
 
-def test_state_dict_round_trip(name: str, tiny_settings: dict[str, Any]) -> None:
-    first, _, _ = _pieces(name, {**tiny_settings, "seed": 1})
-    second, _, _ = _pieces(name, {**tiny_settings, "seed": 2})
+def test_state_dict_round_trip(name: str, settings: dict[str, Any]) -> None:
+    first, _, _ = _pieces(name, {**settings, "seed": 1})
+    second, _, _ = _pieces(name, {**settings, "seed": 2})
     second.load_state_dict(first.state_dict())
     for key, value in first.state_dict().items():
         assert isinstance(value, torch.Tensor)
         assert torch.equal(value, second.state_dict()[key])
 
 
-def test_few_pictures(name: str, tiny_settings: dict[str, Any], tmp_path: Path, walkers: Path) -> None:
+def test_a_run_that_was_cut_off_resumes_with_the_same_bytes(
+    name: str, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def config(folder: str) -> Any:
+        return from_mapping(METHODS[name].Config, {**settings, "rounds": 3, "output": str(tmp_path / folder)}, "test")
+
+    whole = train(config("whole"), quiet=True)
+    save = loop._save
+
+    def save_and_fail(job: Any, history: list[dict[str, Any]], *args: Any, **kwargs: Any) -> None:
+        save(job, history, *args, **kwargs)
+        if history[-1]["round"] == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "_save", save_and_fail)
+        train(config("cut"), quiet=True)
+    cut = train(config("cut"), resume=tmp_path / "cut", quiet=True)
+    assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert (cut / "labels.csv").read_bytes() == (whole / "labels.csv").read_bytes()
+
+
+def test_few_pictures(name: str, settings: dict[str, Any], tmp_path: Path, walkers: Path) -> None:
     """Five pictures, no identities, fewer than a batch: runs, or says in a word why not."""
     folder = tmp_path / "few"
     folder.mkdir()
     for picture in sorted((walkers / "query").iterdir())[:5]:
         (folder / picture.name).write_bytes(picture.read_bytes())
-    values = {**tiny_settings, "data": str(folder), "output": str(tmp_path / "run")}
+    values = {**settings, "data": str(folder), "output": str(tmp_path / "run")}
     run = train(from_mapping(METHODS[name].Config, values, "test"), quiet=True)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert rows[-1]["round"] >= 1
+    assert rows[-1]["round"] >= 1 or rows[-1]["stop"]
     assert "mAP" not in rows[-1]

@@ -250,3 +250,13 @@ def _standardise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[floa
         )
     center, scale = (torch.tensor(v, dtype=torch.float32, device=pixels.device).view(1, 3, 1, 1) for v in (mean, std))
     return pixels.sub_(center).div_(scale)
+
+
+VIEWS = {
+    "light": Augment(area=(0.8, 1.0), ratio=None, shift=0.05, erase=0.3),
+    # Without changes of colour a network learns to tell cameras apart before it tells people apart.
+    "color": Augment(
+        ratio=None, shift=0.08, gain=0.35, channel_gain=0.35, saturation=0.5, gamma=0.5, blur=0.3, noise=0.03, erase=0.3
+    ),
+}
+"""Views that the methods offer by name: light for pretrained networks, color for random weights."""

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from reid.methods.buc import Buc
+from reid.methods.ccc import Ccc
+from reid.methods.cdsm import Cdsm
+from reid.methods.cluster_contrast import ClusterContrast
+from reid.methods.hhcl import Hhcl
 from reid.methods.protocol import Method
+from reid.methods.pul import Pul, PulSemi
+from reid.methods.source import Source
+from reid.methods.spcl import Spcl
 
 __all__ = ["METHODS"]
 
 METHODS: dict[str, type[Method]] = {
     "buc": Buc,
+    "cluster-contrast": ClusterContrast,
+    "hhcl": Hhcl,
+    "spcl": Spcl,
+    "cdsm": Cdsm,
+    "3c": Ccc,
+    "pul": Pul,
+    "pul-semi": PulSemi,
+    "source": Source,
 }

@@ -182,7 +182,7 @@ class Buc:
         import torch
 
         from reid.data.samplers import Shuffled
-        from reid.data.transforms import Augment
+        from reid.data.transforms import VIEWS, Augment
         from reid.memory.exloss import ExLossMemory
 
         c = self.config
@@ -211,15 +211,7 @@ class Buc:
         else:
             optimizer = torch.optim.Adam(groups, lr=base, weight_decay=5e-4)
 
-        augments = {
-            "paper": Augment(),
-            "light": Augment(area=(0.8, 1.0), ratio=None, shift=0.05, erase=0.3),
-            # Without changes of colour a network learns to tell cameras apart before it tells people apart.
-            "color": Augment(
-                ratio=None, shift=0.08, gain=0.35, channel_gain=0.35, saturation=0.5, gamma=0.5, blur=0.3, noise=0.03,
-                erase=0.3,
-            ),
-        }  # fmt: skip
+        augments = {"paper": Augment(), **VIEWS}
         # An epoch sees every frame once when single frames are drawn, every tracklet once when several are.
         repeats = self.samples.n_frames if c.frames == 1 else np.ones(len(self.samples), dtype=np.int64)
         positions = np.repeat(np.arange(len(self.samples)), repeats)

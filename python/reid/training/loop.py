@@ -17,7 +17,7 @@ from reid.methods.protocol import Batch, RoundPlan
 from reid.models.embedder import save_embedder
 from reid.training.checkpoint import Checkpoint
 from reid.training.job import Features, Job
-from reid.training.measure import measure, retrieval, sizes
+from reid.training.measure import Before, measure, retrieval, sizes
 
 __all__ = ["run_rounds"]
 
@@ -63,6 +63,7 @@ def run_rounds(job: Job, checkpoint: Checkpoint | None) -> list[dict[str, Any]]:
     for r in range(int(history[-1]["round"]) + 1, method.rounds + 1):
         began = time.monotonic()
         torch.manual_seed(_seed(config.seed, r))
+        before = Before(features(method.retrieval), labels)
         assignment = method.assign(r, features)
         for warning in assignment.warnings:
             job.log.warn(warning)
@@ -78,7 +79,7 @@ def run_rounds(job: Job, checkpoint: Checkpoint | None) -> list[dict[str, Any]]:
         if assignment.warnings:
             row["warnings"] = list(assignment.warnings)
         due = r % config.eval_every == 0 or r == method.rounds
-        history.append(measure(job, features, row, labels, began, search=due))
+        history.append(measure(job, features, row, labels, began, before=before, search=due))
         _select(job, history)
         _save(job, history, labels, finished=False)
         job.log.round(history[-1], method.rounds)

@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
+from reid.clustering.cameras import center_cameras
 from reid.data.pictures import Pictures
-from reid.evaluation.label_free import reciprocity
+from reid.evaluation.label_free import drift, mutual_share, reciprocity, silhouette, stability
 from reid.evaluation.retrieval import evaluate_retrieval
 from reid.features import extract
 from reid.training.job import Features, Job
 
-__all__ = ["measure", "retrieval", "sizes"]
+__all__ = ["Before", "measure", "retrieval", "sizes"]
+
+
+class Before(NamedTuple):
+    """How things were before a round."""
+
+    features: NDArray[np.float32]
+    """(N, D) unit features of the training samples."""
+    labels: NDArray[np.int64]
+    """(N,) clusters."""
 
 
 def measure(
     job: Job, features: Features, row: dict[str, Any], labels: NDArray[np.int64] | None, began: float, *,
-    search: bool = True,
+    before: Before | None = None, search: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """`row` with what can be said of the network now, and the seconds since `began`."""
-    row["reciprocity"] = reciprocity(features(job.method.retrieval), n_jobs=job.config.workers or None)
+    now, threads = features(job.method.retrieval), job.config.workers or None
+    row["reciprocity"] = reciprocity(now, n_jobs=threads)
+    if before is not None and labels is not None:
+        row["stability"] = stability(before.labels, labels)
+        row["drift"] = drift(before.features, now)
+        row["silhouette"] = silhouette(now, labels, n_jobs=threads)
+    if len(np.unique(job.train.camid)) > 1:
+        row["mutual_share"] = mutual_share(center_cameras(now, job.train.camid), job.train.camid)
     known = job.train.pid >= 0
     if labels is not None and known.any():
         row["oracle_ari"] = float(adjusted_rand_score(job.train.pid[known], labels[known]))

@@ -142,7 +142,7 @@ def _prepare(
     if weights.state is not None:
         note = "; ".join(filter(None, [note, apply_weights(network.backbone, weights.state, weights.source)]))
     network.freeze(config.freeze or 0)
-    if config.bn_group_size is not None:
+    if config.bn_group_size:
         group_batch_norm(network, config.bn_group_size)
     network.to(device)
     if weights.state is None:
@@ -154,7 +154,8 @@ def _prepare(
     log.say(f"network: {config.backbone}, {config.height}x{config.width} pixels; {note}")
     method = kind(config, network, train if kind.needs_pid else train.without_pid())
     unit = "tracklets (weak supervision)" if config.instances == "tracklet" else "images"
-    cameras_used = config.same_camera == "forbid" or config.center_cameras
+    asked = config.same_camera == "forbid" or config.center_cameras or getattr(config, "camera_batches", False)
+    cameras_used = asked and bool((train.camid >= 0).any())
     log.say(
         f"method: {kind.name}, {len(train)} {unit}, {method.rounds} rounds, {device}; "
         f"identities {'are used' if kind.needs_pid else 'are not used'}, cameras {'are' if cameras_used else 'are not'}"
