@@ -1,0 +1,190 @@
+"""Pseudo labels from a Jaccard graph: what Cluster Contrast, HHCL, SpCL, CDSM and 3C's warm-up share.
+
+Features -> (centred per camera) -> k-reciprocal Jaccard graph -> DBSCAN, with the rule "no two of a camera in one
+cluster" where it is asked for -> a look at the result, which may be retried, kept from the round before, or stop the
+run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import reid_cluster
+from reid.clustering.cameras import center_cameras, same_camera_pairs
+from reid.clustering.guards import describe_collapse, distance_quantiles
+from reid.clustering.mutual import mutual_labels
+from reid.clustering.reliability import core_samples
+from reid.config import TrainConfig
+from reid.data.records import Samples
+
+__all__ = ["GraphConfig", "Nested", "Pseudo", "PseudoLabels"]
+
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class GraphConfig(TrainConfig):
+    """Settings of methods that cluster a Jaccard graph. The values in brackets are the papers'."""
+
+    labels: Literal["jaccard-dbscan", "mutual"] = "jaccard-dbscan"
+    """How pseudo labels are made: DBSCAN on Jaccard distances, or pairs that choose each other across cameras (mutual;
+    needs cameras)."""
+    k1: int | None = None
+    """Neighbours that may be reciprocal (30). Default: 20, with pretrained weights 8."""
+    k2: int | None = None
+    """Neighbours whose weights are averaged (6). Default: 6, with pretrained weights 3."""
+    eps: float = 0.5
+    """Largest Jaccard distance of DBSCAN neighbours, above 0 and below 1 (0.6)."""
+    min_samples: int | None = None
+    """Neighbours, itself counted, that make a core point of DBSCAN (4). Default: 4, with pretrained weights 2."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("k1", "k2", "min_samples"):
+            self._check(name, 1)
+        self._check("eps", 0, 0.999, open_low=True)
+
+
+@dataclass(frozen=True)
+class Pseudo:
+    """Labels of one clustering and what is said of them."""
+
+    labels: Labels
+    """(N,) clusters from 0, -1 for outliers."""
+    facts: dict[str, float]
+    warnings: tuple[str, ...] = ()
+    stop: str = ""
+
+
+class Nested(NamedTuple):
+    """Clusters at three distances."""
+
+    found: Pseudo
+    tight: Labels
+    loose: Labels
+    core: NDArray[np.bool_]
+    """(N,) core samples of the clusters that were found."""
+
+
+class PseudoLabels:
+    """Clusters features as the settings say.
+
+    Parameters
+    ----------
+    config : GraphConfig
+        With k1, k2 and min_samples filled in (`resolve`).
+    samples : Samples
+        Their cameras are read where `same_camera` or `center_cameras` ask for them.
+
+    Raises
+    ------
+    ValueError
+        The settings ask for cameras that the samples lack.
+    """
+
+    def __init__(self, config: GraphConfig, samples: Samples) -> None:
+        self.config = config
+        self.camid = samples.camid
+        if config.same_camera == "forbid" and (samples.camid < 0).any():
+            raise ValueError("same_camera='forbid': needs a camera id for every picture; these data have none")
+        if config.center_cameras and (samples.camid < 0).all():
+            raise ValueError("center_cameras=True: needs camera ids; these data have none")
+        if config.labels == "mutual" and len(np.unique(samples.camid)) < 2:
+            raise ValueError("labels='mutual': needs pictures of two cameras or more; these data have one")
+        self._links = same_camera_pairs(samples.camid) if config.same_camera == "forbid" else None
+        self._last: Labels | None = None
+
+    def centered(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, D) what neighbours are sought with."""
+        return center_cameras(features, self.camid) if self.config.center_cameras else features
+
+    def graph(self, features: NDArray[np.float32], reach: float) -> Any:
+        """Jaccard graph of unit rows (N, D) with all pairs up to the distance `reach`; scipy CSR."""
+        c = self.config
+        assert c.k1 is not None
+        assert c.k2 is not None
+        return reid_cluster.jaccard_graph(
+            self.centered(features), c.k1, c.k2, max_distance=min(reach, 1.0), n_jobs=c.workers or None
+        )
+
+    def cluster(self, graph: Any, eps: float) -> Labels:
+        """DBSCAN on a graph, (N,) labels."""
+        c = self.config
+        assert c.min_samples is not None
+        if self._links is None:
+            return reid_cluster.dbscan(graph, eps, c.min_samples, n_jobs=c.workers or None)
+        return reid_cluster.constrained_dbscan(graph, eps, self._links, c.min_samples, n_jobs=c.workers or None)
+
+    def __call__(self, features: NDArray[np.float32]) -> Pseudo:
+        """Clusters of unit rows (N, D), and the look at them."""
+        if self.config.labels == "mutual":
+            return self._mutual(features)
+        graph = self.graph(features, self._reach())
+        return self.guarded(lambda eps: self.cluster(graph, eps), features)
+
+    def nested(self, features: NDArray[np.float32], gap: float) -> Nested:
+        """Clusters at eps, at eps - gap and at eps + gap, and the core samples of the first.
+
+        Mutual pairs are the same at all three, and all of them are core.
+        """
+        c = self.config
+        if c.labels == "mutual":
+            found = self._mutual(features)
+            return Nested(found, found.labels, found.labels, found.labels >= 0)
+        assert c.min_samples is not None
+        graph = self.graph(features, min(self._reach() + gap, 0.999))
+        found = self.guarded(lambda eps: self.cluster(graph, eps), features)
+        eps = found.facts["eps"]
+        tight, loose = self.cluster(graph, eps - gap), self.cluster(graph, eps + gap)
+        core = core_samples(graph, eps, c.min_samples) & (found.labels >= 0)
+        # A cluster may have lost its core samples to the camera rule; then all of its members count.
+        without = np.setdiff1d(found.labels[found.labels >= 0], found.labels[core])
+        return Nested(found, tight, loose, core | np.isin(found.labels, without))
+
+    def _reach(self) -> float:
+        """Largest distance that a graph must hold: a retry may ask for more than eps."""
+        return min(0.999, self.config.eps * 1.3) if self.config.on_collapse == "retry" else self.config.eps
+
+    def _mutual(self, features: NDArray[np.float32]) -> Pseudo:
+        centered = self.centered(features)
+        within = self.config.same_camera != "forbid"
+        return self.guarded(lambda _: mutual_labels(centered, self.camid, within_camera=within), features)
+
+    def guarded(self, cluster: Callable[[float], Labels], features: NDArray[np.float32]) -> Pseudo:
+        """Run `cluster(eps)` and act on a collapse as `on_collapse` says.
+
+        A retry takes a smaller eps when one cluster has swallowed the others and a larger one when hardly anything is
+        clustered, up to five times.
+        """
+        c = self.config
+        labels = cluster(c.eps)
+        collapse = describe_collapse(labels)
+        if not collapse:
+            self._last = labels
+            return Pseudo(labels, {"eps": c.eps})
+        measured = f"{collapse} at eps={c.eps:g}; {distance_quantiles(self.centered(features))}"
+        if c.on_collapse == "retry":
+            step = 0.9 if labels.max(initial=-1) >= 0 and (labels >= 0).mean() > 0.5 else 1.05
+            for k in range(1, 6):
+                eps = c.eps * step**k
+                labels = cluster(eps)
+                if not describe_collapse(labels):
+                    self._last = labels
+                    return Pseudo(labels, {"eps": eps}, (f"{measured}; eps={eps:.3g} was taken instead",))
+        if c.on_collapse != "stop" and self._last is not None:
+            return Pseudo(self._last, {"eps": c.eps}, (f"{measured}; the clusters of the round before are kept",))
+        side = "smaller" if (labels >= 0).mean() > 0.5 else "larger"
+        return Pseudo(labels, {"eps": c.eps}, (measured,), f"{collapse} (try a {side} eps than {c.eps:g})")
+
+    def state(self) -> Labels:
+        """Labels of the last good round, empty before the first: what a resumed run needs."""
+        return self._last if self._last is not None else np.empty(0, dtype=np.int64)
+
+    def restore(self, labels: Labels) -> None:
+        """Take up `state`."""
+        self._last = labels if len(labels) else None
