@@ -58,6 +58,24 @@ pub struct KMeans {
 
 /// Cluster the rows; of several starts the one with the smallest inertia counts.
 ///
+/// ```
+/// use reid_cluster::{Context, KMeansParams, Matrix, Start, kmeans};
+///
+/// let values = [0.0, 1.0, 9.0, 11.0];
+/// let centers = [0.0, 1.0];
+/// let params = KMeansParams { n_clusters: 2, max_iter: 300, tol: 1e-4 };
+/// let pool = Context::pool(2)?;
+/// let found = kmeans(
+///     Matrix::new(&values, 4, 1)?,
+///     Start::Centers(Matrix::new(&centers, 2, 1)?),
+///     &params,
+///     &Context::quiet(&pool),
+/// )?;
+/// assert_eq!(found.labels, [0, 0, 1, 1]);
+/// assert_eq!(found.centers, [0.5, 10.0]);
+/// # Ok::<(), reid_cluster::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Parameter`] when K is 0 or above the number of rows, or of different rows, or a parameter is out of its
 /// range; [`Error::Shape`], [`Error::NotFinite`], [`Error::TooLarge`], [`Error::Interrupted`].

@@ -7,7 +7,8 @@
 //! # The way of the data
 //!
 //! 1. **Features** come in as a [`Matrix`]: a borrowed slice of N rows of D numbers, usually of length 1.
-//! 2. **Neighbours.** [`knn`] finds the `k` nearest rows of each row, exactly, by the squared Euclidean distance.
+//! 2. **Neighbours.** [`knn`] finds the `k` nearest rows of each row, exactly, by the squared Euclidean distance;
+//!    [`knn_among`] measures candidates that something faster has named.
 //! 3. **Distance.** Two pictures of one identity may look different, but they look like the same others. [`jaccard_graph`] compares
 //!    neighbourhoods instead of rows: a row becomes a distribution `V` over the rows that are neighbours of it *and* have it
 //!    as a neighbour, and the distance of two rows is
@@ -18,9 +19,13 @@
 //!
 //!    which is 0 for equal neighbourhoods and 1 for those that share nothing. Nearly all pairs are at 1, so the result is a
 //!    [`Graph`] of the close ones; [`jaccard`] writes the full matrix where N is small.
-//! 4. **Clusters.** [`dbscan`] joins what is dense and leaves the rest out with the label -1. [`bottom_up`] starts with every
-//!    row alone and merges the closest clusters, where large ones cost extra.
-//! 5. **Ranking.** With names given, [`evaluate_features`] says how well queries find their identity in a gallery.
+//! 4. **Clusters.** [`dbscan`] joins what is dense and leaves the rest out with the label -1. [`constrained_dbscan`] does so
+//!    with pairs that cannot be one identity kept apart, such as those that [`time_overlap`] finds: nobody is in two places
+//!    at once. [`bottom_up`] starts with every row alone and merges the closest clusters, where large ones cost extra.
+//!    [`kmeans`] makes a given number of clusters around means.
+//! 5. **Ranking.** With names given, [`evaluate_features`] says how well queries find their identity in a gallery, and
+//!    [`evaluate_rank`] how well given distances do, such as those of [`rerank`], which lets the neighbourhoods of queries and
+//!    gallery have their say.
 //!
 //! ```
 //! use reid_cluster::{

@@ -52,6 +52,18 @@ impl Default for RerankParams {
 
 /// Re-ranked Euclidean distances of features, (Q, G) row-major.
 ///
+/// ```
+/// use reid_cluster::{Context, Matrix, RerankParams, rerank};
+///
+/// let unit = |angles: &[f32]| -> Vec<f32> { angles.iter().flat_map(|a| [a.cos(), a.sin()]).collect() };
+/// let (query, gallery) = (unit(&[0.0, 3.0]), unit(&[3.1, 0.1, 0.2, 3.2]));
+/// let params = RerankParams { k1: 2, k2: 1, lambda: 0.3 };
+/// let pool = Context::pool(2)?;
+/// let d = rerank(Matrix::new(&query, 2, 2)?, Matrix::new(&gallery, 4, 2)?, &params, &Context::quiet(&pool))?;
+/// assert!(d[1] < 0.1 && d[0] > 0.7); // from query 0 to gallery 1 and 0
+/// # Ok::<(), reid_cluster::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Parameter`] for parameters out of range; [`Error::Shape`] for empty or unequal shapes and for norms beyond
 /// float32; [`Error::NotFinite`]; [`Error::TooLarge`]; [`Error::Interrupted`].
