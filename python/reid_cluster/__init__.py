@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from reid_cluster._clustering import BottomUp, bottom_up
 from reid_cluster._constraints import constrained_dbscan, time_overlap
 from reid_cluster._dbscan import dbscan
+from reid_cluster._hdc import HDC, HDCTrace, hdc, kmeans_plusplus
 from reid_cluster._jaccard import jaccard, jaccard_graph
 from reid_cluster._kmeans import KMeans, kmeans
 from reid_cluster._neighbors import Neighbors, knn
@@ -23,7 +24,9 @@ except PackageNotFoundError:  # a source tree on the path, not installed
     __version__ = "0.1.0"
 
 __all__ = [
+    "HDC",
     "BottomUp",
+    "HDCTrace",
     "KMeans",
     "Neighbors",
     "Ranking",
@@ -33,9 +36,11 @@ __all__ = [
     "dbscan",
     "evaluate_features",
     "evaluate_rank",
+    "hdc",
     "jaccard",
     "jaccard_graph",
     "kmeans",
+    "kmeans_plusplus",
     "knn",
     "rerank",
     "rerank_distances",

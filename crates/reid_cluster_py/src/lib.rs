@@ -9,6 +9,7 @@ mod arrays;
 mod bottom_up;
 mod constraints;
 mod dbscan;
+mod hdc;
 mod jaccard;
 mod kmeans;
 mod neighbors;
@@ -31,5 +32,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(kmeans::kmeans, module)?)?;
     module.add_function(wrap_pyfunction!(rerank::rerank, module)?)?;
     module.add_function(wrap_pyfunction!(rerank::rerank_distances, module)?)?;
+    module.add_function(wrap_pyfunction!(hdc::hdc, module)?)?;
+    module.add_function(wrap_pyfunction!(hdc::kmeans_plusplus, module)?)?;
     Ok(())
 }

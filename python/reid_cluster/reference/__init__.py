@@ -7,6 +7,7 @@ Every function has the name, the arguments (without ``n_jobs`` and ``progress``)
 from reid_cluster.reference.bottom_up import bottom_up
 from reid_cluster.reference.constraints import constrained_dbscan, time_overlap
 from reid_cluster.reference.dbscan import dbscan
+from reid_cluster.reference.hdc import hdc, kmeans_plusplus
 from reid_cluster.reference.jaccard import jaccard, jaccard_graph
 from reid_cluster.reference.kmeans import kmeans
 from reid_cluster.reference.neighbors import knn
@@ -19,9 +20,11 @@ __all__ = [
     "dbscan",
     "evaluate_features",
     "evaluate_rank",
+    "hdc",
     "jaccard",
     "jaccard_graph",
     "kmeans",
+    "kmeans_plusplus",
     "knn",
     "rerank",
     "rerank_distances",
