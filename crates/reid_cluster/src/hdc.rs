@@ -122,6 +122,31 @@ pub struct HdcTrace {
 
 /// Clusters of `features` by given distances (a pair that a graph does not hold is 1 apart), or by the features' own.
 ///
+/// ```
+/// use reid_cluster::{
+///     Context, Distances, HdcInit, HdcParams, JaccardParams, Matrix, hdc, jaccard_graph,
+/// };
+///
+/// let angles: [f32; 6] = [0.0, 0.1, 0.2, 3.0, 3.1, 3.2];
+/// let values: Vec<f32> = angles.iter().flat_map(|a| [a.cos(), a.sin()]).collect();
+/// let features = Matrix::new(&values, 6, 2)?;
+/// let pool = Context::pool(2)?;
+/// let context = Context::quiet(&pool);
+/// let neighborhood = JaccardParams { k1: 3, k2: 1, ..JaccardParams::default() };
+/// let graph = jaccard_graph(features, &neighborhood, 1.0, None, &context)?;
+///
+/// let params = HdcParams { n_clusters: 2, ..HdcParams::default() };
+/// let found = hdc(
+///     features,
+///     Some(&Distances::Sparse(graph)),
+///     &HdcInit::Indices(&[0, 3]),
+///     &params,
+///     &context,
+/// )?;
+/// assert_eq!(found.labels_all, [0, 0, 0, 1, 1, 1]);
+/// # Ok::<(), reid_cluster::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Parameter`] and [`Error::Shape`] naming the argument; [`Error::NotFinite`]; [`Error::TooLarge`]; [`Error::Interrupted`].
 pub fn hdc(

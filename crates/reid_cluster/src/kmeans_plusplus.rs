@@ -16,6 +16,19 @@ use crate::{Context, Distances, Error, Result};
 ///
 /// `uniforms` is `(n_clusters - 1, L)` row-major: `L` candidates a step.
 ///
+/// ```
+/// use reid_cluster::{Context, Distances, Matrix, kmeans_plusplus};
+///
+/// let x = [0.0_f32, 0.1, 5.0, 5.1, 9.0];
+/// let d: Vec<f32> = x.iter().flat_map(|a| x.map(|b| (a - b).abs())).collect();
+/// let distances = Distances::Dense(Matrix::new(&d, 5, 5)?);
+/// let pool = Context::pool(2)?;
+/// let uniforms = [0.5, 0.9, 0.2, 0.6]; // two candidates a step
+/// let chosen = kmeans_plusplus(&distances, 3, 0, &uniforms, &Context::quiet(&pool))?;
+/// assert_eq!(chosen, [0, 3, 4]);
+/// # Ok::<(), reid_cluster::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Parameter`] for `n_clusters` 0 or above the number of samples, and `first` beyond them; [`Error::Shape`] for
 /// `uniforms` of another size or outside [0, 1), and distances that are none; [`Error::Interrupted`].

@@ -22,7 +22,8 @@
 //! 4. **Clusters.** [`dbscan`] joins what is dense and leaves the rest out with the label -1. [`constrained_dbscan`] does so
 //!    with pairs that cannot be one identity kept apart, such as those that [`time_overlap`] finds: nobody is in two places
 //!    at once. [`bottom_up`] starts with every row alone and merges the closest clusters, where large ones cost extra.
-//!    [`kmeans`] makes a given number of clusters around means.
+//!    [`kmeans`] makes a given number of clusters around means; [`hdc`] does so on distances and leaves doubtful rows out,
+//!    and starts from rows that [`kmeans_plusplus`] spreads.
 //! 5. **Ranking.** With names given, [`evaluate_features`] says how well queries find their identity in a gallery, and
 //!    [`evaluate_rank`] how well given distances do, such as those of [`rerank`], which lets the neighbourhoods of queries and
 //!    gallery have their say.
