@@ -16,6 +16,8 @@ pub(crate) trait Lanes: Copy {
     fn splat(proof: Self::Proof, value: f32) -> Self;
     /// From the first `WIDTH` values of `from`.
     fn load(proof: Self::Proof, from: &[f32]) -> Self;
+    /// From the first `WIDTH` words: the lower halves read as upper halves of numbers, and the words as numbers.
+    fn load_words(proof: Self::Proof, from: &[u32]) -> (Self, Self);
     /// To the first `WIDTH` values of `to`.
     fn store(self, to: &mut [f32]);
     /// `self + a * b`.
@@ -39,6 +41,13 @@ impl Lanes for Portable {
         Self([from[0], from[1], from[2], from[3]])
     }
     #[inline(always)]
+    fn load_words((): (), from: &[u32]) -> (Self, Self) {
+        (
+            Self(std::array::from_fn(|e| f32::from_bits(from[e] << 16))),
+            Self(std::array::from_fn(|e| f32::from_bits(from[e]))),
+        )
+    }
+    #[inline(always)]
     fn store(self, to: &mut [f32]) {
         to[..4].copy_from_slice(&self.0);
     }
@@ -53,7 +62,8 @@ impl Lanes for Portable {
 macro_rules! x86_lanes {
     (
         $proof:ident [$($feature:tt),+],
-        $name:ident($vector:ident, $width:literal), $set1:ident, $load:ident, $store:ident, $fma:ident
+        $name:ident($vector:ident, $width:literal), $set1:ident, $load:ident, $store:ident, $fma:ident,
+        $load_words:ident($words:ident), $shift:ident, $as_numbers:ident
     ) => {
         /// That the processor has the features; made by `detect` only.
         #[derive(Debug, Clone, Copy)]
@@ -87,6 +97,17 @@ macro_rules! x86_lanes {
                 Self(unsafe { x86_64::$load(from.as_ptr()) })
             }
             #[inline(always)]
+            #[allow(clippy::cast_ptr_alignment)] // the load needs none
+            fn load_words(_: $proof, from: &[u32]) -> (Self, Self) {
+                let from = &from[..$width];
+                // SAFETY: as in `load`.
+                unsafe {
+                    let words = x86_64::$load_words(from.as_ptr().cast::<x86_64::$words>());
+                    let low = x86_64::$shift::<16>(words);
+                    (Self(x86_64::$as_numbers(low)), Self(x86_64::$as_numbers(words)))
+                }
+            }
+            #[inline(always)]
             fn store(self, to: &mut [f32]) {
                 let to = &mut to[..$width];
                 // SAFETY: `self` was made with the proof; the slice has just been cut to the width of the
@@ -108,10 +129,14 @@ x86_lanes!(
     _mm512_set1_ps,
     _mm512_loadu_ps,
     _mm512_storeu_ps,
-    _mm512_fmadd_ps
+    _mm512_fmadd_ps,
+    _mm512_loadu_si512(__m512i),
+    _mm512_slli_epi32,
+    _mm512_castsi512_ps
 );
 #[cfg(target_arch = "x86_64")]
 x86_lanes!(
     Avx2["avx2", "fma"],
-    Half(__m256, 8), _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps
+    Half(__m256, 8), _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps,
+    _mm256_loadu_si256(__m256i), _mm256_slli_epi32, _mm256_castsi256_ps
 );

@@ -79,6 +79,7 @@ mod among;
 mod bottom_up;
 mod bottom_up_frozen;
 mod bottom_up_live;
+mod candidates;
 mod clusters;
 mod constrained_dbscan;
 mod constraints;
@@ -105,6 +106,7 @@ mod matrix;
 mod memory;
 mod neighborhoods;
 mod neighbors;
+mod probe;
 mod product;
 mod ranking;
 mod relocation;
@@ -112,6 +114,9 @@ mod rerank;
 mod rerank_search;
 mod sparse;
 mod time_overlap;
+mod sketch;
+mod sparse;
+mod subspace;
 mod union_find;
 
 pub use among::knn_among;
@@ -133,3 +138,8 @@ pub use neighbors::{Neighbors, knn};
 pub use ranking::{Identities, Ignored, Ranking, evaluate_features, evaluate_rank};
 pub use rerank::{RerankParams, rerank, rerank_distances};
 pub use time_overlap::{OverlapParams, Scope, Spans, time_overlap};
+#[doc(hidden)]
+pub use neighbors::{knn_full, product_floor};
+pub use ranking::{
+    AveragePrecision, Identities, Ignored, Ranking, evaluate_features, evaluate_rank,
+};

@@ -6,6 +6,9 @@
 //! (distance, index), a total order, so that the result depends neither on the order of the tiles nor on the
 //! number of threads.
 //!
+//! Within one set most pairs need no more than bounds: `candidates`, with the same result bit for bit. What follows is
+//! the search for all other cases, and for data where bounds do not pay.
+//!
 //! Cost: N^2 D / 2 multiply-adds (Q N D with queries) and O(N k) memory beside one tile of 1 MiB a thread.
 //! Features with a large common offset lose digits in `|x|^2 + |y|^2 - 2 x.y`; centre them first.
 
@@ -13,7 +16,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use crate::product::{Scratch, dots, dots_upper, squared_norms};
-use crate::{Context, Error, Matrix, Result, memory};
+use crate::{Context, Error, Matrix, Result, candidates, memory};
 
 /// The k nearest rows of every query, nearest first, ties by the smaller index.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +77,10 @@ pub fn knn(
     features.check_finite("features", context)?;
     let norms = squared_norms(features, "features", context)?;
     let Some(queries) = queries else {
-        return within(features, &norms, k, context);
+        return match candidates::within(features, &norms, k, context)? {
+            Some(found) => Ok(found),
+            None => within(features, &norms, k, context),
+        };
     };
     check_shape(queries, "queries")?;
     if queries.cols() != features.cols() {
@@ -87,6 +93,37 @@ pub fn knn(
     queries.check_finite("queries", context)?;
     let query_norms = squared_norms(queries, "queries", context)?;
     between(queries, &query_norms, features, &norms, k, context)
+}
+
+/// The full search within `features`, whatever the data: what [`knn`] is compared with.
+///
+/// # Errors
+/// As [`knn`].
+#[doc(hidden)]
+pub fn knn_full(features: Matrix<'_>, k: usize, context: &Context<'_>) -> Result<Neighbors> {
+    features.check_finite("features", context)?;
+    let norms = squared_norms(features, "features", context)?;
+    within(features, &norms, k, context)
+}
+
+/// The products of all pairs of rows and nothing else: the floor of a full search.
+///
+/// # Errors
+/// [`Error::Interrupted`].
+#[doc(hidden)]
+pub fn product_floor(features: Matrix<'_>, context: &Context<'_>) -> Result<()> {
+    let n = features.rows();
+    let tiles = upper_tiles(n.div_ceil(TILE));
+    let queue = context.queue(tiles.len(), "product", Worker::default, |worker, t| {
+        let (r, s) = (block(tiles[t].0, TILE, n), block(tiles[t].1, TILE, n));
+        let out = &mut worker.tile[..r.len() * s.len()];
+        if r == s {
+            dots_upper(features, r, &mut worker.scratch, out);
+        } else {
+            dots(features, r, features, s, &mut worker.scratch, out);
+        }
+    });
+    queue.map(drop)
 }
 
 /// At least one row and one column, and row numbers that fit an i32.

@@ -106,6 +106,117 @@ pub(crate) fn squared_norms(
     }
 }
 
+/// `out[e] = row . y[list[e]]`, with the bits of [`dots`]. Each sum is one chain of additions, so this costs some
+/// ten times as much a pair as a full tile: for pairs picked out of many.
+pub(crate) fn dots_listed(row: &[f32], y: Matrix<'_>, list: &[u32], out: &mut [f32]) {
+    match Path::detect() {
+        // SAFETY: the proof exists only where the processor has the feature.
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx512(_) | Path::Avx2(_) => unsafe { listed_fma(row, y, list, out) },
+        Path::Portable => listed::<false>(row, y, list, out),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn listed_fma(row: &[f32], y: Matrix<'_>, list: &[u32], out: &mut [f32]) {
+    listed::<true>(row, y, list, out);
+}
+
+/// Sums that run side by side, so that none waits for its last addition.
+const CHAINS: usize = 8;
+
+#[inline(always)]
+#[allow(clippy::inline_always)] // see `product`
+fn listed<const FMA: bool>(row: &[f32], y: Matrix<'_>, list: &[u32], out: &mut [f32]) {
+    for (list, out) in list.chunks(CHAINS).zip(out.chunks_mut(CHAINS)) {
+        let last = list.len() - 1;
+        let rows: [&[f32]; CHAINS] =
+            std::array::from_fn(|e| &y.row(list[e.min(last)] as usize)[..row.len()]);
+        let mut sums = [0.0; CHAINS];
+        for (k, &value) in row.iter().enumerate() {
+            for (sum, row) in sums.iter_mut().zip(&rows) {
+                *sum = add_product::<FMA>(*sum, value, row[k]);
+            }
+        }
+        out.copy_from_slice(&sums[..out.len()]);
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)] // see `product`
+fn add_product<const FMA: bool>(sum: f32, a: f32, b: f32) -> f32 {
+    if FMA { a.mul_add(b, sum) } else { sum + a * b }
+}
+
+/// Columns of a row of [`dots_packed`] are a multiple of this.
+pub(crate) const PACK: usize = 64;
+/// `out[e] = row . z[list[e]]` in any order of the terms: fast, for bounds. Of each `PACK` numbers of a row of z the
+/// first half are the lower halves of words, read as the upper halves of float32 numbers, and the second half are
+/// the words themselves.
+pub(crate) fn dots_packed(row: &[f32], z: &[u32], list: &[u32], out: &mut [f32]) {
+    match Path::detect() {
+        // SAFETY: the proof exists only where the processor has the feature.
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx512(proof) => unsafe { packed_avx512(proof, row, z, list, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx2(proof) => unsafe { packed_avx2(proof, row, z, list, out) },
+        Path::Portable => packed::<Portable, 8>((), row, z, list, out),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn packed_avx512(proof: Avx512, row: &[f32], z: &[u32], list: &[u32], out: &mut [f32]) {
+    packed::<Wide, 2>(proof, row, z, list, out);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn packed_avx2(proof: Avx2, row: &[f32], z: &[u32], list: &[u32], out: &mut [f32]) {
+    packed::<Half, 4>(proof, row, z, list, out);
+}
+
+/// `N` vectors make half a pack.
+#[inline(always)]
+#[allow(clippy::inline_always)] // see `product`
+fn packed<V: Lanes, const N: usize>(
+    proof: V::Proof,
+    row: &[f32],
+    z: &[u32],
+    list: &[u32],
+    out: &mut [f32],
+) {
+    let (words, one) = (row.len() / 2, V::splat(proof, 1.0));
+    for (&j, out) in list.iter().zip(out) {
+        let z = &z[j as usize * words..][..words];
+        let mut low = [V::splat(proof, 0.0); N];
+        let mut high = low;
+        for (row, z) in row.chunks_exact(PACK).zip(z.chunks_exact(PACK / 2)) {
+            for l in 0..N {
+                let at = l * V::WIDTH;
+                let (lower, whole) = V::load_words(proof, &z[at..]);
+                low[l] = low[l].add_product(V::load(proof, &row[at..]), lower);
+                high[l] = high[l].add_product(V::load(proof, &row[PACK / 2 + at..]), whole);
+            }
+        }
+        let mut sum = V::splat(proof, 0.0);
+        for l in 0..N {
+            sum = sum.add_product(one, low[l]).add_product(one, high[l]);
+        }
+        let mut values = [0.0; PACK];
+        sum.store(&mut values);
+        let mut pairs = [0.0; 4];
+        for four in values[..V::WIDTH].chunks_exact(4) {
+            for (pair, value) in pairs.iter_mut().zip(four) {
+                *pair += value;
+            }
+        }
+        *out = (pairs[0] + pairs[1]) + (pairs[2] + pairs[3]);
+    }
+}
+
 /// One product: rows `r` of `x` by rows `s` of `y`.
 struct Work<'a> {
     x: Matrix<'a>,
@@ -397,6 +508,61 @@ mod tests {
             for j in i..101 {
                 assert_eq!(full[i * 101 + j], upper[i * 101 + j]);
                 assert_eq!(full[i * 101 + j], full[j * 101 + i]);
+            }
+        }
+    }
+
+    #[test]
+    fn listed_pairs_have_the_same_bits() {
+        for (n, d) in [(40, 1), (23, 70), (19, 1100)] {
+            let data = noise(n * d, 4);
+            let x = Matrix::new(&data, n, d).unwrap();
+            let mut full = vec![0.0; n * n];
+            dots(x, 0..n, x, 0..n, &mut Scratch::default(), &mut full);
+            for length in 0..n {
+                let list: Vec<u32> = (0..length).map(|e| ((e * 7 + 3) % n) as u32).collect();
+                let (mut out, mut plain) = (vec![0.0; length], vec![0.0; length]);
+                dots_listed(x.row(length), x, &list, &mut out);
+                listed::<false>(x.row(length), x, &list, &mut plain);
+                for (e, &j) in list.iter().enumerate() {
+                    let (a, b) = (x.row(length), x.row(j as usize));
+                    assert_eq!(out[e].to_bits(), full[length * n + j as usize].to_bits());
+                    assert_eq!(plain[e].to_bits(), naive(a, b, false).to_bits());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn packed_products_are_near_on_every_path() {
+        let (n, d) = (5, 4 * PACK);
+        let row = noise(d, 5);
+        let words: Vec<u32> = (noise(n * d / 2, 6).iter().zip(noise(n * d / 2, 7)))
+            .map(|(upper, lower)| upper.to_bits() & 0xFFFF_0000 | lower.to_bits() >> 16)
+            .collect();
+        let number = |j: usize, k: usize| {
+            let word = words[j * d / 2 + k / PACK * (PACK / 2) + k % (PACK / 2)];
+            f64::from(f32::from_bits(if k % PACK < PACK / 2 {
+                word << 16
+            } else {
+                word
+            }))
+        };
+        let list = [4, 0, 2];
+        let mut found = vec![[0.0; 3]; 3];
+        dots_packed(&row, &words, &list, &mut found[0]);
+        packed::<Portable, 8>((), &row, &words, &list, &mut found[1]);
+        packed::<Portable, 8>((), &row, &words, &list, &mut found[2]);
+        #[cfg(target_arch = "x86_64")]
+        if let Some(proof) = Avx2::detect() {
+            // SAFETY: the proof exists only where the processor has the feature.
+            unsafe { packed_avx2(proof, &row, &words, &list, &mut found[2]) };
+        }
+        for out in found {
+            for (&j, out) in list.iter().zip(out) {
+                let terms = (0..d).map(|k| f64::from(row[k]) * number(j as usize, k));
+                let want: f64 = terms.sum();
+                assert!((f64::from(out) - want).abs() < 1e-5, "{out} {want}");
             }
         }
     }
