@@ -49,7 +49,9 @@ fn rounds(c: &mut Criterion) {
         });
     }
     let same = equal_rows(x.n, DIM);
-    group.bench_function("6000/equal_rows", |b| b.iter(|| run(&same, Some(&graph), 4)));
+    group.bench_function("6000/equal_rows", |b| {
+        b.iter(|| run(&same, Some(&graph), 4))
+    });
 }
 
 criterion_group!(benches, rounds);

@@ -112,11 +112,10 @@ mod ranking;
 mod relocation;
 mod rerank;
 mod rerank_search;
-mod sparse;
-mod time_overlap;
 mod sketch;
 mod sparse;
 mod subspace;
+mod time_overlap;
 mod union_find;
 
 pub use among::knn_among;
@@ -135,11 +134,8 @@ pub use kmeans::{KMeans, KMeansParams, Start, kmeans};
 pub use kmeans_plusplus::kmeans_plusplus;
 pub use matrix::Matrix;
 pub use neighbors::{Neighbors, knn};
+#[doc(hidden)]
+pub use neighbors::{knn_full, product_floor};
 pub use ranking::{Identities, Ignored, Ranking, evaluate_features, evaluate_rank};
 pub use rerank::{RerankParams, rerank, rerank_distances};
 pub use time_overlap::{OverlapParams, Scope, Spans, time_overlap};
-#[doc(hidden)]
-pub use neighbors::{knn_full, product_floor};
-pub use ranking::{
-    AveragePrecision, Identities, Ignored, Ranking, evaluate_features, evaluate_rank,
-};
