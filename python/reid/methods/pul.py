@@ -57,7 +57,7 @@ class PulConfig(GraphConfig):
     """Starts of k-means, of which the best counts (10)."""
     start: Literal["first", "last"] = "first"
     """Weights that a round starts from: the run's first ones, or those of the round before (first)."""
-    epochs: int = 8
+    epochs: int = 6
     """Passes over the reliable pictures in a round (20)."""
     lr: float | None = None
     """Learning rate. Default: 2e-3 from random weights, 3.5e-4 from pretrained ones (0.001 of SGD)."""
@@ -111,7 +111,7 @@ class Pul:
             min_samples=config.min_samples or (2 if pretrained else 4),
             lr=config.lr or (3.5e-4 if pretrained else 2e-3),
             augmentation=config.augmentation or ("light" if pretrained else "color"),
-            rounds=config.rounds or 8,
+            rounds=config.rounds or 5,
         )
         assert self.config.rounds is not None
         self.rounds = self.config.rounds
