@@ -50,7 +50,7 @@ fn rounds(c: &mut Criterion) {
     }
     let same = equal_rows(x.n, DIM);
     group.bench_function("6000/equal_rows", |b| {
-        b.iter(|| run(&same, Some(&graph), 4))
+        b.iter(|| run(&same, Some(&graph), 4));
     });
 }
 

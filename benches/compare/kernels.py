@@ -34,6 +34,7 @@ from typing import Any
 
 import case_bottom_up
 import case_constrained
+import case_hdc
 import case_jaccard
 import case_kmeans
 import case_knn
@@ -47,6 +48,7 @@ CASES = [
     case_jaccard,
     case_bottom_up,
     case_constrained,
+    case_hdc,
     case_kmeans,
     case_ranking,
     case_rerank,

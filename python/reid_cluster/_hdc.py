@@ -71,8 +71,8 @@ def kmeans_plusplus(
 ) -> NDArray[np.int32]:
     """Choose samples far from each other by k-means++ on given distances.
 
-    Each step draws L candidates with the distance to the nearest chosen sample as weight, and keeps the one that leaves the smallest
-    sum of these distances (the first on ties).
+    Each step draws L candidates with the distance to the nearest chosen sample as weight, and keeps the one that
+    leaves the smallest sum of these distances (the first on ties).
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ def kmeans_plusplus(
     first : int, optional
         The first sample; drawn by default.
     uniforms : array-like of float, shape (K - 1, L), optional
-        Numbers in [0, 1), one for each candidate: u stands for the first sample at which the running sum of weights reaches u
-        times the whole. By default drawn, with L = 2 + floor(ln K).
+        Numbers in [0, 1), one for each candidate: u stands for the first sample at which the running sum of weights
+        reaches u times the whole. By default drawn, with L = 2 + floor(ln K).
     random_state : int or numpy.random.Generator, optional
         Seed or generator of what is drawn; by default the system seeds.
     n_jobs : int, optional
@@ -154,24 +154,26 @@ def hdc(
 ) -> HDC:
     """Cluster by harmonic discrepancy, with confidence and outliers: HDC of the method 3C.
 
-    A sample is as far from a cluster as from the member that is both far from it and sure of the cluster. With the discrepancy
-    ``a_ik = 1 - exp(-distances_ik)`` and the confidence ``q_k = exp(-5 d_k / d_max)`` of a sample at ``d_k`` from its centroid, that is the
-    first member k with the largest ``a_ik q_k / (a_ik + q_k)``, and the score is its ``a_ik``. Each sample joins the cluster with the
-    least score, empty clusters take the samples with the weakest membership, members with a score above mean + `n_sigma` standard
-    deviations of their cluster are outliers, and centroids are the means of the others.
+    A sample is as far from a cluster as from the member that is both far from it and sure of the cluster. With the
+    discrepancy ``a_ik = 1 - exp(-distances_ik)`` and the confidence ``q_k = exp(-5 d_k / d_max)`` of a sample at
+    ``d_k`` from its centroid, that is the first member k with the largest ``a_ik q_k / (a_ik + q_k)``, and the score
+    is its ``a_ik``. Each sample joins the cluster with the least score, empty clusters take the samples with the
+    weakest membership, members with a score above mean + `n_sigma` standard deviations of their cluster are outliers,
+    and centroids are the means of the others.
 
     Parameters
     ----------
     features : array-like, shape (N, D)
         Unit rows, as a rule. Converted to float32 once if they are not.
     distances : array-like or scipy.sparse.csr_array, shape (N, N), or None
-        Distances of all pairs, 0 or more, as of :func:`jaccard` or ``jaccard_graph(max_distance=1)``. In a graph a missing pair is 1
-        apart, a missing diagonal 0. None: the features' own distances by `similarity`, divided by the largest.
+        Distances of all pairs, 0 or more, as of :func:`jaccard` or ``jaccard_graph(max_distance=1)``. In a graph a
+        missing pair is 1 apart, a missing diagonal 0. None: the features' own distances by `similarity`, divided by
+        the largest.
     n_clusters : int
         Number K of clusters, 1 to N.
     init : {"k-means++", "random"} or array-like
-        Where to start: samples by :func:`kmeans_plusplus` on the distances (L = 2 + floor(ln K) candidates), random labels, centers
-        (K, D), samples (K,) or labels (N,) from 0 to K - 1; with K = N samples are meant.
+        Where to start: samples by :func:`kmeans_plusplus` on the distances (L = 2 + floor(ln K) candidates), random
+        labels, centers (K, D), samples (K,) or labels (N,) from 0 to K - 1; with K = N samples are meant.
     max_iter : int
         Rounds at most.
     min_iter : int
@@ -183,10 +185,11 @@ def hdc(
     threshold : float, optional
         Score above which a sample is an outlier, in place of `n_sigma`. A cluster of outliers only keeps its centroid.
     outliers : bool
-        Whether outliers are labelled -1 in the result. They never count in centroids and always remain members in the next round.
+        Whether outliers are labelled -1 in the result. They never count in centroids and always remain members in the
+        next round.
     similarity : {"euler", "cosine", "euclidean"}
-        Distance of samples to centroids: of the Euler representation with alpha = 1.9, ``(1 - cos) / 2``, or Euclidean. The first and
-        the last are divided by the largest distance of a sample to a centroid.
+        Distance of samples to centroids: of the Euler representation with alpha = 1.9, ``(1 - cos) / 2``, or
+        Euclidean. The first and the last are divided by the largest distance of a sample to a centroid.
     normalize_centroids : bool
         Scale centroids to unit length.
     isolated : {"cluster", "outlier"}
@@ -208,7 +211,8 @@ def hdc(
     Raises
     ------
     ValueError
-        For parameters out of range, shapes that do not fit, NaN or inf in features, distances that are none, or a graph that is cut below 1.
+        For parameters out of range, shapes that do not fit, NaN or inf in features, distances that are none, or a
+        graph that is cut below 1.
     TypeError
         If arrays hold other than real numbers, or labels and samples no integers.
     MemoryError
@@ -216,17 +220,18 @@ def hdc(
 
     Notes
     -----
-    A round costs the stored pairs, N D, and at most one product N K D for ``d_max``, mostly less from the second on; memory two copies
-    of the features (Euler) and 8 bytes a sample and round. A dense matrix is read as it is, N^2 a round. Without distances a
-    round costs N^2 D (Euler: 4 N^2 D), nothing N x N is kept. Rounds that are known to come again are not computed again.
+    A round costs the stored pairs, N D, and at most little more than one product N K D for ``d_max``; memory two copies
+    of the features (Euler) and 8 bytes a sample and round. A dense matrix is read as it is, N^2 a round. Without
+    distances a round costs N^2 D (Euler: 4 N^2 D), nothing N x N is kept. Rounds that are known to come again are not
+    computed again.
 
-    The last round is returned, as by the authors' code, of which this gives the labels. Differences: the relocated samples go by
-    (membership, index) and one alone in its cluster is never moved; a cluster emptied by `threshold` keeps its centroid.
+    The last round is returned, as by the authors' code, of which this gives the labels. Differences: the relocated
+    samples go by (membership, index) and one alone in its cluster is never moved; a cluster emptied by `threshold`
+    keeps its centroid.
 
     References
     ----------
-    3C: Confidence-Guided Clustering and Contrastive Learning for Unsupervised Person Re-Identification. arXiv 2408.09464;
-    Neurocomputing 641 (2025), 130368.
+    HDC is the clustering of 3C: arXiv 2408.09464; Neurocomputing 641 (2025), 130368.
 
     Examples
     --------
@@ -284,9 +289,7 @@ def _clusters(n_clusters: Any, n: int) -> int:
     return number
 
 
-def _draws(
-    n: int, n_clusters: Any, first: Any, uniforms: Any, random_state: Any
-) -> tuple[int, NDArray[np.float64]]:
+def _draws(n: int, n_clusters: Any, first: Any, uniforms: Any, random_state: Any) -> tuple[int, NDArray[np.float64]]:
     """The first sample and the numbers of the candidates; what is not given is drawn, the first sample first."""
     k = _clusters(n_clusters, n)
     generator = _inputs.generator(random_state)
@@ -320,5 +323,5 @@ def _start(
     if np.shape(init) == (n,):
         return "labels", _inputs.labels(init, n, "init")
     raise ValueError(
-        f"init has shape {np.shape(init)}: give centers ({k}, {shape[1]}), {k} samples, or a label for each of {n} samples"
+        f"init has shape {np.shape(init)}: give centers ({k}, {shape[1]}), {k} samples, or {n} labels, one a sample"
     )

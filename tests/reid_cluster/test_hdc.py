@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bad_inputs import BAD_FEATURES, BAD_JOBS, Bad, assert_refused
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
@@ -124,7 +124,9 @@ def test_relocation_of_the_original_code(name: str) -> None:
     np.testing.assert_array_equal(np.bincount(labels), z["counts_out"])
 
 
-@pytest.mark.parametrize(("name", "rule"), [("sigma_0.5", 0.5), ("sigma_1.0", 1.0), ("sigma_2.0", 2.0), ("threshold_0.3", None)])
+@pytest.mark.parametrize(
+    ("name", "rule"), [("sigma_0.5", 0.5), ("sigma_1.0", 1.0), ("sigma_2.0", 2.0), ("threshold_0.3", None)]
+)
 def test_outliers_of_the_original_code(name: str, rule: float | None) -> None:
     z = golden("peripheral")
     limits = {"threshold": 0.3} if rule is None else {"n_sigma": rule}
@@ -148,7 +150,7 @@ def test_kmeans_plusplus_of_the_original_code(name: str, function: Any) -> None:
 # --- the readable version ---
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_equals_the_readable_version(data: st.DataObject) -> None:
     n, seed = data.draw(st.integers(1, 70)), data.draw(st.integers(0, 2**32 - 1))
@@ -180,6 +182,10 @@ def test_equals_the_readable_version(data: st.DataObject) -> None:
     }
     found = hdc(x, distances, k, n_jobs=data.draw(st.sampled_from([1, 2, 3, 7])), **call)
     wanted = readable_hdc(x, distances, k, **call)
+    # Shifts that are equal but for rounding, of different rounds, stop the one earlier than the other.
+    near = np.abs(wanted.shifts[:, None] - wanted.shifts) <= 1e-6 * wanted.shifts
+    again = (wanted.trace.labels[:, None] == wanted.trace.labels).all(axis=2)
+    assume(not (near & ~again).any())
     np.testing.assert_array_equal(found.trace.labels_all[0], wanted.trace.labels_all[0])
     np.testing.assert_array_equal(found.trace.labels, wanted.trace.labels)
     np.testing.assert_array_equal(found.labels, wanted.labels)
@@ -295,7 +301,9 @@ def test_inputs_stay_as_they_are() -> None:
     hdc(x, d, 5)
     np.testing.assert_array_equal(x, copies[0])
     np.testing.assert_array_equal(d, copies[1])
-    np.testing.assert_array_equal(hdc(x.astype(float), d, 5, random_state=0).labels, hdc(x, d, 5, random_state=0).labels)
+    np.testing.assert_array_equal(
+        hdc(x.astype(float), d, 5, random_state=0).labels, hdc(x, d, 5, random_state=0).labels
+    )
 
 
 @pytest.mark.parametrize("case", BAD_FEATURES, ids=lambda case: case.name)

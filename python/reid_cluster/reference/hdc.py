@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 
 
 def similarity_distances(x: ArrayLike, y: ArrayLike, similarity: str = "euler") -> Floats:
-    """Distances of rows: Euler |sum (phi(x) - phi(y))^2| with phi(x) = exp(i pi 1.9 x) / sqrt 2, (1 - cos) / 2, or Euclidean.
+    """Distances of rows: Euler |sum (phi(x) - phi(y))^2|, phi(x) = exp(i pi 1.9 x) / sqrt 2; (1 - cos) / 2; or |x - y|.
 
     The square in the first is that of a complex number, as in the authors' code, not its modulus.
     """
@@ -124,8 +124,8 @@ def hdc(
     """Clusters by harmonic discrepancy, as :func:`reid_cluster.hdc`: every round is computed, none is replayed."""
     x = np.asarray(features, np.float32)
     d = normalized_distances(x, x, similarity) if distances is None else _dense(distances)
-    a = -np.expm1(-d.astype(np.float64))
-    far = 1 - math.exp(-1)
+    a = (-np.expm1(-d)).astype(np.float32).astype(np.float64)
+    far = np.float32(1 - math.exp(-1))
     labels, centroids = _start(x, d, n_clusters, init, similarity, normalize_centroids, random_state)
     shifts: list[float] = []
     rounds: list[tuple[Ints, Ints, Floats]] = []
@@ -136,7 +136,7 @@ def hdc(
         h = discrepancies(a, q, labels, n_clusters)
         labels, scores = h.argmin(1), h.min(1)
         if isolated == "outlier":
-            labels[scores >= far - 1e-7] = -1
+            labels[scores >= far] = -1
         others = [math.fsum(row) - least for row, least in zip(h, scores, strict=True)]
         membership = np.asarray(others) / max(n_clusters - 1, 1)
         labels, scores = relocate(labels, scores, membership.round(11), h)
