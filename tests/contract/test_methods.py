@@ -170,7 +170,7 @@ def test_few_pictures(name: str, settings: dict[str, Any], tmp_path: Path, walke
         (folder / picture.name).write_bytes(picture.read_bytes())
     values = {**settings, "data": str(folder), "output": str(tmp_path / "run")}
     if METHODS[name].needs_pid:
-        with pytest.raises(ValueError, match="identities|labels"):
+        with pytest.raises(ValueError, match=r"identities|labels"):
             train(from_mapping(METHODS[name].Config, values, "test"), quiet=True)
         return
     run = train(from_mapping(METHODS[name].Config, values, "test"), quiet=True)
