@@ -519,6 +519,46 @@ mod tests {
         }
     }
 
+    /// Enough rows and columns that bounds are asked first.
+    #[test]
+    fn sketched_edges_equal_naive() {
+        let (n, cols) = (2050, 130);
+        for (kind, n_merges) in [(0, 100), (0, 1), (2, 1000), (3, 60), (7, 100), (9, 300)] {
+            for (linkage, distance) in [
+                (Linkage::Single, Distance::SquaredEuclidean),
+                (Linkage::Single, Distance::Euclidean),
+                (Linkage::Average, Distance::SquaredEuclidean),
+            ] {
+                let case = Case {
+                    data: crate::sketch::tests::made(kind, n, cols, 11),
+                    cols,
+                    labels: (0..n as i64)
+                        .map(|i| if i < 2030 { i } else { i - 20 })
+                        .collect(),
+                    groups: None,
+                    params: BottomUpParams {
+                        n_merges,
+                        distance,
+                        linkage,
+                        ..BottomUpParams::default()
+                    },
+                };
+                if kind == 0 {
+                    let (pool, x) = (
+                        Context::pool(2).unwrap(),
+                        Matrix::new(&case.data, n, cols).unwrap(),
+                    );
+                    let context = Context::quiet(&pool);
+                    let norms = squared_norms(x, "features", &context).unwrap();
+                    let sketch = crate::candidates::sketch(x, &norms, 2, &context).unwrap();
+                    assert!(sketch.is_some(), "the full search is tested elsewhere");
+                }
+                let (fast, slow) = both(&case, 2);
+                assert!(fast == slow, "kind {kind} {linkage:?} {distance:?}");
+            }
+        }
+    }
+
     /// Enough edges that buffers are thinned, and with groups several passes.
     #[test]
     fn many_edges_equal_naive() {

@@ -11,6 +11,7 @@
 //!   for each pair of clusters (the first decides: afterwards the two are one, or forbidden for good), and
 //!   worked off in order; if merges are missing, a further pass takes the edges beyond.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rayon::prelude::*;
@@ -18,15 +19,18 @@ use rayon::prelude::*;
 use crate::bottom_up::{BottomUpParams, Distance, Merge, Merges};
 use crate::clusters::{Clusters, Points, share};
 use crate::neighbors::{block, distance, upper_tiles};
-use crate::product::{Scratch, dots, dots_upper};
+use crate::product::{Scratch, dots, dots_listed, dots_upper};
+use crate::sketch::{Refiner, Sketch};
 use crate::union_find::UnionFind;
-use crate::{Context, Matrix, Result};
+use crate::{Context, Matrix, Result, candidates};
 
 const TILE: usize = 512;
 /// Edges a worker gathers at least before it thins them, 12 bytes each.
 const BUFFER: usize = 1 << 16;
 /// Edges all workers keep in the later passes with groups.
 const BUFFER_MAX: usize = 1 << 23;
+/// Near points that each point offers for the first bound.
+const SEEDS: usize = 4;
 
 /// An edge between two points; compares as (weight, i, j), for weights are not negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +57,11 @@ pub(crate) fn merge(
         root: params.distance == Distance::Euclidean,
     };
     let mut forest = Forest::new(clusters);
+    let sketch = if forest.grouped() {
+        None
+    } else {
+        candidates::sketch(search.x, &points.norms, 2, context)?
+    };
     let mut done: Vec<Merge> = Vec::new();
     let mut after = None;
     let mut capacity = BUFFER.max(4 * wanted);
@@ -61,7 +70,8 @@ pub(crate) fn merge(
     }
     let largest = capacity.max(BUFFER_MAX / context.threads());
     while done.len() < wanted {
-        let (edges, bound) = search.pass(&forest, wanted, after, capacity, context)?;
+        let (edges, bound) =
+            search.pass(&forest, sketch.as_ref(), wanted, after, capacity, context)?;
         for edge in edges {
             let (a, b) = (
                 points.cluster[edge.i as usize] as usize,
@@ -156,6 +166,13 @@ struct Search<'a> {
     root: bool,
 }
 
+impl Search<'_> {
+    /// Weight of the edge of two points that are `d` apart.
+    fn weight(&self, d: f32, i: usize, j: usize) -> f32 {
+        (if self.root { d.sqrt() } else { d }) + (self.penalties[i] + self.penalties[j])
+    }
+}
+
 /// What one worker owns.
 struct Worker {
     scratch: Scratch,
@@ -164,6 +181,9 @@ struct Worker {
     sets: UnionFind,
     /// The last edge kept when others were thrown away.
     bound: Option<Edge>,
+    refiner: Refiner,
+    near: Vec<u32>,
+    dots: Vec<f32>,
 }
 
 impl Search<'_> {
@@ -172,6 +192,7 @@ impl Search<'_> {
     fn pass(
         &self,
         forest: &Forest,
+        sketch: Option<&(Vec<u32>, Sketch)>,
         wanted: usize,
         after: Option<Edge>,
         capacity: usize,
@@ -202,10 +223,30 @@ impl Search<'_> {
             edges: Vec::new(),
             sets: forest.sets.clone(),
             bound: None,
+            refiner: Refiner::default(),
+            near: Vec::new(),
+            dots: Vec::new(),
         };
+        if let Some((order, sketch)) = sketch {
+            let blocks = n.div_ceil(TILE);
+            let seeds = context.queue(blocks, "merge", new, |worker, b| {
+                pass.seeds(worker, order, sketch, block(b, TILE, n));
+            })?;
+            let mut all = new();
+            all.edges = seeds.into_iter().flat_map(|w| w.edges).collect();
+            pass.thin(&mut all);
+        }
+        let bounded = f32::from_bits(pass.limit.load(Ordering::Relaxed)).is_finite();
+        let sketch = sketch.filter(|_| bounded);
         let workers = context.queue(tiles.len(), "merge", new, |worker, t| {
             let (b, c) = tiles[t];
-            pass.tile(worker, b, c);
+            match sketch {
+                Some((order, sketch)) => {
+                    let (r, s) = (block(b, TILE, n), block(c, TILE, n));
+                    pass.sketched(worker, order, sketch, &r, &s);
+                }
+                None => pass.tile(worker, b, c),
+            }
         })?;
         let bound = if forest.grouped() {
             workers.iter().filter_map(|w| w.bound).min()
@@ -248,6 +289,129 @@ impl Pass<'_> {
         for (i, line) in r.zip(out.chunks_exact_mut(s.len())) {
             let first = (i + 1).max(s.start);
             self.line(worker, i, first, &mut line[first - s.start..]);
+            if worker.edges.len() >= self.capacity {
+                self.thin(worker);
+            }
+        }
+        worker.tile = tile;
+    }
+
+    /// Of each point of a block the edges to those that seem nearest.
+    fn seeds(&self, worker: &mut Worker, order: &[u32], sketch: &Sketch, r: Range<usize>) {
+        let Ok(coarse) = sketch.matrix() else { return };
+        let out = &mut worker.tile[..r.len() * r.len()];
+        dots(
+            coarse,
+            r.clone(),
+            coarse,
+            r.clone(),
+            &mut worker.scratch,
+            out,
+        );
+        for (i, line) in r.clone().zip(worker.tile.chunks_exact(r.len())) {
+            let (a, own) = (order[i] as usize, sketch.lower[i]);
+            let others = r
+                .clone()
+                .zip(line)
+                .filter(|&(j, _)| self.matters(a, order[j] as usize));
+            let middle = |j: usize, dot: f32| {
+                let penalty = self.search.penalties[order[j] as usize];
+                own + sketch.lower[j] + 0.5 * sketch.width[j] - 2.0 * dot + penalty
+            };
+            let mut near: Vec<(f32, u32)> =
+                others.map(|(j, &dot)| (middle(j, dot), order[j])).collect();
+            if near.len() > SEEDS {
+                near.select_nth_unstable_by(SEEDS - 1, |a, b| a.0.total_cmp(&b.0));
+                near.truncate(SEEDS);
+            }
+            worker.near.clear();
+            worker.near.extend(near.iter().map(|&(_, j)| j));
+            self.exact(&mut worker.edges, &mut worker.dots, &worker.near, a);
+        }
+    }
+
+    /// The edges of point `i` to those of `list` that can matter.
+    fn exact(&self, edges: &mut Vec<Edge>, dots: &mut Vec<f32>, list: &[u32], i: usize) {
+        let search = self.search;
+        dots.resize(list.len(), 0.0);
+        dots_listed(search.x.row(i), search.x, list, dots);
+        let limit = f32::from_bits(self.limit.load(Ordering::Relaxed));
+        for (&j, &dot) in list.iter().zip(&*dots) {
+            let d = distance(search.points.norms[i], search.points.norms[j as usize], dot);
+            let w = search.weight(d, i, j as usize);
+            let edge = Edge {
+                bits: w.to_bits(),
+                i: j.min(i as u32),
+                j: j.max(i as u32),
+            };
+            if w <= limit && Some(edge) > self.after {
+                edges.push(edge);
+            }
+        }
+    }
+
+    /// As `tile`, of the points in the places `r` and `s` of `order`.
+    fn sketched(
+        &self,
+        worker: &mut Worker,
+        order: &[u32],
+        sketch: &Sketch,
+        r: &Range<usize>,
+        s: &Range<usize>,
+    ) {
+        let Ok(coarse) = sketch.matrix() else { return };
+        let mut tile = std::mem::take(&mut worker.tile);
+        let out = &mut tile[..r.len() * s.len()];
+        dots(
+            coarse,
+            r.clone(),
+            coarse,
+            s.clone(),
+            &mut worker.scratch,
+            out,
+        );
+        let penalties: Vec<f32> = (order[s.clone()].iter())
+            .map(|&j| self.search.penalties[j as usize])
+            .collect();
+        let lowers = &sketch.lower[s.clone()];
+        for (i, line) in r.clone().zip(out.chunks_exact_mut(s.len())) {
+            let (a, own) = (order[i] as usize, sketch.lower[i]);
+            let (penalty, root) = (self.search.penalties[a], self.search.root);
+            for ((value, &lower), &p) in line.iter_mut().zip(lowers).zip(&penalties) {
+                let d = distance(own, lower, *value);
+                *value = (if root { d.sqrt() } else { d }) + (penalty + p);
+            }
+            let limit = f32::from_bits(self.limit.load(Ordering::Relaxed));
+            worker.near.clear();
+            for (c, chunk) in line.chunks(32).enumerate() {
+                if chunk.iter().map(|&w| u32::from(w <= limit)).sum::<u32>() == 0 {
+                    continue;
+                }
+                for (j, &w) in (s.start + c * 32..).zip(chunk) {
+                    if w <= limit && (r != s || j > i) && self.matters(a, order[j] as usize) {
+                        worker.near.push(j as u32);
+                    }
+                }
+            }
+            if worker.near.is_empty() {
+                continue;
+            }
+            let near = std::mem::take(&mut worker.near);
+            let mut closer = Vec::with_capacity(near.len());
+            sketch.refine(
+                self.search.x.row(a),
+                i,
+                &near,
+                &mut worker.refiner,
+                |e, lower, _| {
+                    let j = order[near[e] as usize];
+                    if self.search.weight(lower, a, j as usize) <= limit {
+                        closer.push(j);
+                    }
+                },
+            );
+            worker.near = near;
+            self.exact(&mut worker.edges, &mut worker.dots, &closer, a);
             if worker.edges.len() >= self.capacity {
                 self.thin(worker);
             }

@@ -16,19 +16,19 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::neighbors::{Neighbors, TILE, block, distance, upper_tiles};
-use crate::probe::dimensions;
+use crate::probe::{concentrated, dimensions};
 use crate::product::{Scratch, dots, dots_listed};
 use crate::sketch::{Refiner, Sketch};
 use crate::subspace::Sample;
 use crate::{Context, Matrix, Result, memory};
 
-/// Fewer rows or columns are searched in full.
-const MIN_ROWS: usize = 2000;
+/// Fewer rows or columns are searched in full: finding directions costs as much as products of some thousand rows.
+const MIN_ROWS: usize = if cfg!(test) { 2000 } else { 8000 };
 const MIN_COLS: usize = 128;
 /// Most directions of a sketch.
-const MAX_DIMS: usize = 384;
+const MAX_DIMS: usize = 320;
 /// Cost of a fine bound, in pairs of a full tile.
-pub(crate) const FINE: f64 = 2.0;
+pub(crate) const FINE: f64 = 3.5;
 
 /// As `neighbors::within`; `None` when the full search is likely cheaper.
 pub(crate) fn within(
@@ -37,6 +37,20 @@ pub(crate) fn within(
     k: usize,
     context: &Context<'_>,
 ) -> Result<Option<Neighbors>> {
+    match sketch(x, norms, k, context)? {
+        Some((order, sketch)) => sketched(x, norms, k, &order, &sketch, context).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// A sketch of the rows, and their order in it, for a search for the `k` best of each; `None` when the full search is
+/// likely cheaper.
+pub(crate) fn sketch(
+    x: Matrix<'_>,
+    norms: &[f32],
+    k: usize,
+    context: &Context<'_>,
+) -> Result<Option<(Vec<u32>, Sketch)>> {
     let (n, d) = (x.rows(), x.cols());
     if n < MIN_ROWS || d < MIN_COLS || k < 2 {
         return Ok(None);
@@ -44,6 +58,9 @@ pub(crate) fn within(
     // What is kept of each row, while little is free.
     let bytes = (2 * d + 8 * k + 4 * MAX_DIMS + 2048) as u128 * n as u128;
     if memory::check(bytes, "sketches", "").is_err() {
+        return Ok(None);
+    }
+    if !concentrated(x, context)? {
         return Ok(None);
     }
     let size = (n / 6).clamp(512, 2048);
@@ -54,23 +71,21 @@ pub(crate) fn within(
     let Some(dims) = dimensions(&sample, n, k, context)? else {
         return Ok(None);
     };
-    sketched(x, norms, k, sample, dims, context)
+    let order = sample.order(x, TILE, context)?;
+    let sketch = Sketch::new(x, norms, &order, sample.subspace(dims), context)?;
+    Ok(sketch.map(|sketch| (order, sketch)))
 }
 
-/// The search with `dims` directions of a sample; `None` where bounds would be worthless.
+/// The search with a sketch of the rows in `order`.
 fn sketched(
     x: Matrix<'_>,
     norms: &[f32],
     k: usize,
-    sample: Sample,
-    dims: usize,
+    order: &[u32],
+    sketch: &Sketch,
     context: &Context<'_>,
-) -> Result<Option<Neighbors>> {
-    let order = sample.order(x, TILE, context)?;
-    let Some(sketch) = Sketch::new(x, norms, &order, sample.subspace(dims), context)? else {
-        return Ok(None);
-    };
-    let search = Search::new(x, norms, k, &order, &sketch);
+) -> Result<Neighbors> {
+    let search = Search::new(x, norms, k, order, sketch);
     let (coarse, tiles) = (sketch.matrix()?, upper_tiles(search.rows.len()));
     context.queue(tiles.len(), "knn", Worker::default, |worker, t| {
         search.tile(worker, coarse, tiles[t]);
@@ -79,7 +94,7 @@ fn sketched(
     context.queue(tasks, "distances", Worker::default, |worker, t| {
         search.finish(worker, t);
     })?;
-    Ok(Some(search.collect(k)))
+    Ok(search.collect(k))
 }
 
 /// A pair that may be among the k best of a row, seen from that row. Bounds that are equal are the distance.
@@ -477,7 +492,10 @@ mod tests {
         let norms = squared_norms(x, "features", &context).unwrap();
         let sample = Sample::new(x, 300, dims, &context).unwrap()?;
         let dims = dims.min(sample.directions.len() / x.cols());
-        sketched(x, &norms, k, sample, dims, &context).unwrap()
+        let order = sample.order(x, TILE, &context).unwrap();
+        let space = sample.subspace(dims);
+        let sketch = Sketch::new(x, &norms, &order, space, &context).unwrap()?;
+        Some(sketched(x, &norms, k, &order, &sketch, &context).unwrap())
     }
 
     fn full(x: Matrix<'_>, k: usize) -> Neighbors {
