@@ -1,4 +1,4 @@
-"""Pseudo labels from a Jaccard graph: what Cluster Contrast, HHCL, SpCL, CDSM and 3C's warm-up share.
+"""Pseudo labels from a graph of neighbours: what Cluster Contrast, HHCL, SpCL, CDSM and 3C's warm-up share.
 
 Features -> (centred per camera) -> k-reciprocal Jaccard graph -> DBSCAN, with the rule "no two of a camera in one
 cluster" where it is asked for -> a look at the result, which may be retried, kept from the round before, or stop the
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import reid_cluster
 from reid.clustering.cameras import center_cameras, same_camera_pairs
 from reid.clustering.guards import describe_collapse, distance_quantiles
+from reid.clustering.infomap import infomap_labels, load_infomap
 from reid.clustering.mutual import mutual_labels
 from reid.clustering.reliability import core_samples
 from reid.config import TrainConfig
@@ -31,23 +32,31 @@ Labels = NDArray[np.int64]
 class GraphConfig(TrainConfig):
     """Settings of methods that cluster a Jaccard graph. The values in brackets are the papers'."""
 
-    labels: Literal["jaccard-dbscan", "mutual"] = "jaccard-dbscan"
-    """How pseudo labels are made: DBSCAN on Jaccard distances, or pairs that choose each other across cameras (mutual;
-    needs cameras)."""
+    labels: Literal["jaccard-dbscan", "infomap", "mutual"] = "jaccard-dbscan"
+    """How pseudo labels are made: DBSCAN on Jaccard distances; Infomap's modules of the nearest neighbours (needs the
+    extra `infomap`, licence GPL-3.0-or-later); or pairs that choose each other across cameras (mutual; needs cameras).
+    """
     k1: int | None = None
-    """Neighbours that may be reciprocal (30). Default: 20, with pretrained weights 8."""
+    """Neighbours that may be reciprocal (30), with Infomap those that may be linked, the picture itself counted (15).
+    Default: 20, with pretrained weights 8."""
     k2: int | None = None
     """Neighbours whose weights are averaged (6). Default: 6, with pretrained weights 3."""
     eps: float = 0.5
-    """Largest Jaccard distance of DBSCAN neighbours, above 0 and below 1 (0.6)."""
+    """Largest Jaccard distance of DBSCAN neighbours (0.6), with Infomap largest 1 - cos of a link (0.5); above 0 and
+    below 1."""
     min_samples: int | None = None
-    """Neighbours, itself counted, that make a core point of DBSCAN (4). Default: 4, with pretrained weights 2."""
+    """Neighbours, itself counted, that make a core point of DBSCAN (4), with Infomap pictures of the smallest cluster
+    (5). Default: 4, with pretrained weights 2."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("k1", "k2", "min_samples"):
             self._check(name, 1)
         self._check("eps", 0, 0.999, open_low=True)
+        if self.labels == "infomap" and self.same_camera == "forbid":
+            raise ValueError(
+                "same_camera='forbid': Infomap knows no such rule; use labels='jaccard-dbscan' or 'mutual'"
+            )
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ class PseudoLabels:
     Raises
     ------
     ValueError
-        The settings ask for cameras that the samples lack.
+        The settings ask for cameras that the samples lack, or for a package that is not installed.
     """
 
     def __init__(self, config: GraphConfig, samples: Samples) -> None:
@@ -96,6 +105,8 @@ class PseudoLabels:
             raise ValueError("center_cameras=True: needs camera ids; these data have none")
         if config.labels == "mutual" and len(np.unique(samples.camid)) < 2:
             raise ValueError("labels='mutual': needs pictures of two cameras or more; these data have one")
+        if config.labels == "infomap":
+            load_infomap()
         self._links = same_camera_pairs(samples.camid) if config.same_camera == "forbid" else None
         self._last: Labels | None = None
 
@@ -122,20 +133,22 @@ class PseudoLabels:
 
     def __call__(self, features: NDArray[np.float32]) -> Pseudo:
         """Clusters of unit rows (N, D), and the look at them."""
-        if self.config.labels == "mutual":
-            return self._mutual(features)
+        if self.config.labels != "jaccard-dbscan":
+            return self.guarded(self._without_graph(features), features)
         graph = self.graph(features, self._reach())
         return self.guarded(lambda eps: self.cluster(graph, eps), features)
 
     def nested(self, features: NDArray[np.float32], gap: float) -> Nested:
         """Clusters at eps, at eps - gap and at eps + gap, and the core samples of the first.
 
-        Mutual pairs are the same at all three, and all of them are core.
+        Mutual pairs are the same at all three; all of them, and all members of Infomap's modules, are core.
         """
         c = self.config
-        if c.labels == "mutual":
-            found = self._mutual(features)
-            return Nested(found, found.labels, found.labels, found.labels >= 0)
+        if c.labels != "jaccard-dbscan":
+            cluster = self._without_graph(features)
+            found = self.guarded(cluster, features)
+            eps = found.facts["eps"]
+            return Nested(found, cluster(eps - gap), cluster(eps + gap), found.labels >= 0)
         assert c.min_samples is not None
         graph = self.graph(features, min(self._reach() + gap, 0.999))
         found = self.guarded(lambda eps: self.cluster(graph, eps), features)
@@ -150,10 +163,17 @@ class PseudoLabels:
         """Largest distance that a graph must hold: a retry may ask for more than eps."""
         return min(0.999, self.config.eps * 1.3) if self.config.on_collapse == "retry" else self.config.eps
 
-    def _mutual(self, features: NDArray[np.float32]) -> Pseudo:
-        centered = self.centered(features)
-        within = self.config.same_camera != "forbid"
-        return self.guarded(lambda _: mutual_labels(centered, self.camid, within_camera=within), features)
+    def _without_graph(self, features: NDArray[np.float32]) -> Callable[[float], Labels]:
+        """The search of clusters that needs no Jaccard graph, as a function of eps."""
+        c, centered = self.config, self.centered(features)
+        if c.labels == "mutual":
+            labels = mutual_labels(centered, self.camid, within_camera=c.same_camera != "forbid")
+            return lambda _: labels
+        k1, smallest = c.k1, c.min_samples
+        assert k1 is not None
+        assert smallest is not None
+        neighbors = reid_cluster.knn(centered, min(k1, len(centered)), n_jobs=c.workers or None)
+        return lambda eps: infomap_labels(neighbors, eps, smallest)
 
     def guarded(self, cluster: Callable[[float], Labels], features: NDArray[np.float32]) -> Pseudo:
         """Run `cluster(eps)` and act on a collapse as `on_collapse` says.
