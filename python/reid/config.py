@@ -104,17 +104,16 @@ class TrainConfig:
             self._check(name, 0)
         for name, value in dataclasses.asdict(self).items():
             choices = _choices(type(self), name)
-            if choices and value not in choices and not (value is None and NoneType in choices):
-                raise ValueError(
-                    f"{name}={value!r}: {nearest(str(value), [str(c) for c in choices if c is not NoneType])}"
-                )
+            if choices and not _is_one_of(value, choices):
+                words = ["a number" if c is float else str(c) for c in choices if c is not NoneType]
+                raise ValueError(f"{name}={value!r}: {nearest(str(value), words)}")
         if (self.height is None) != (self.width is None):
             raise ValueError(f"height={self.height}, width={self.width}: give both or neither")
 
     def _check(self, name: str, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
-        """Refuse a number outside [low, high]; None (automatic) passes."""
+        """Refuse a number outside [low, high]; None and the word auto pass."""
         value = getattr(self, name)
-        if value is None:
+        if value is None or value == "auto":
             return
         good = (low < value if open_low else low <= value) and value <= high  # False for NaN
         if not good:
@@ -200,7 +199,15 @@ def _choices(cls: type, name: str) -> tuple[Any, ...]:
     hint = typing.get_type_hints(cls)[name]
     kinds = typing.get_args(hint) if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union else (hint,)
     literals = [k for k in kinds if typing.get_origin(k) is Literal]
-    return (*typing.get_args(literals[0]), *(k for k in kinds if k is NoneType)) if literals else ()
+    others = [k for k in kinds if k in (NoneType, float)]
+    return (*typing.get_args(literals[0]), *others) if literals else ()
+
+
+def _is_one_of(value: Any, choices: tuple[Any, ...]) -> bool:
+    """Is it one of the words, or of a type that a field also takes? Integers serve as floats."""
+    kinds = tuple(c for c in choices if isinstance(c, type))
+    number = float in kinds and isinstance(value, int) and not isinstance(value, bool)
+    return value in choices or isinstance(value, kinds) or number
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -208,7 +215,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     allowed = (
         typing.get_args(hint) if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union else (hint,)
     )
-    if any(typing.get_origin(k) is Literal for k in allowed):
+    if any(typing.get_origin(k) is Literal for k in allowed) and not (float in allowed and isinstance(value, int)):
         return value  # the settings class checks choices itself
     kinds = [k for k in allowed if k is not NoneType]
     for kind in kinds:
@@ -218,4 +225,4 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return Path(value)
         if kind in (int, str, bool) and type(value) is kind:
             return value
-    raise ValueError(f"{where}={value!r}: must be {' or '.join(k.__name__ for k in kinds)}")
+    raise ValueError(f"{where}={value!r}: must be {' or '.join(getattr(k, '__name__', str(k)) for k in kinds)}")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 import reid_cluster
 from reid.clustering.cameras import center_cameras, same_camera_pairs
+from reid.clustering.eps import EPS_HIGH, EPS_LOW, choose_eps
 from reid.clustering.guards import describe_collapse, distance_quantiles
 from reid.clustering.infomap import infomap_labels, load_infomap
 from reid.clustering.mutual import mutual_labels
@@ -41,9 +42,10 @@ class GraphConfig(TrainConfig):
     Default: 20, with pretrained weights 8."""
     k2: int | None = None
     """Neighbours whose weights are averaged (6). Default: 6, with pretrained weights 3."""
-    eps: float = 0.5
+    eps: float | Literal["auto"] = 0.5
     """Largest Jaccard distance of DBSCAN neighbours (0.6), with Infomap largest 1 - cos of a link (0.5); above 0 and
-    below 1."""
+    below 1. auto: chosen anew each round between 0.2 and 0.7, so that many samples are in many clusters of like size
+    (Jaccard distances only)."""
     min_samples: int | None = None
     """Neighbours, itself counted, that make a core point of DBSCAN (4), with Infomap pictures of the smallest cluster
     (5). Default: 4, with pretrained weights 2."""
@@ -53,10 +55,25 @@ class GraphConfig(TrainConfig):
         for name in ("k1", "k2", "min_samples"):
             self._check(name, 1)
         self._check("eps", 0, 0.999, open_low=True)
+        if self.eps == "auto" and self.labels != "jaccard-dbscan":
+            raise ValueError(
+                f"eps='auto': is a choice among Jaccard distances; give a number with labels={self.labels!r}"
+            )
         if self.labels == "infomap" and self.same_camera == "forbid":
             raise ValueError(
                 "same_camera='forbid': Infomap knows no such rule; use labels='jaccard-dbscan' or 'mutual'"
             )
+
+    @property
+    def eps_range(self) -> tuple[float, float]:
+        """Smallest and largest eps that may be used, before retries."""
+        return (EPS_LOW, EPS_HIGH) if self.eps == "auto" else (self.eps, self.eps)
+
+    def _check_gap(self, gap: float) -> None:
+        """Refuse an eps_gap that leads out of the distances."""
+        low, high = self.eps_range
+        if gap >= low or high + gap >= 1:
+            raise ValueError(f"eps_gap={gap}: eps={self.eps} minus and plus it must lie between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -131,12 +148,17 @@ class PseudoLabels:
             return reid_cluster.dbscan(graph, eps, c.min_samples, n_jobs=c.workers or None)
         return reid_cluster.constrained_dbscan(graph, eps, self._links, c.min_samples, n_jobs=c.workers or None)
 
+    def eps(self, graph: Any) -> float:
+        """The eps of the settings, or the one chosen on a graph that holds distances up to 0.7."""
+        eps = self.config.eps
+        return choose_eps(lambda e: self.cluster(graph, e)) if eps == "auto" else eps
+
     def __call__(self, features: NDArray[np.float32]) -> Pseudo:
         """Clusters of unit rows (N, D), and the look at them."""
         if self.config.labels != "jaccard-dbscan":
             return self.guarded(self._without_graph(features), features)
         graph = self.graph(features, self._reach())
-        return self.guarded(lambda eps: self.cluster(graph, eps), features)
+        return self.guarded(lambda eps: self.cluster(graph, eps), features, self.eps(graph))
 
     def nested(self, features: NDArray[np.float32], gap: float) -> Nested:
         """Clusters at eps, at eps - gap and at eps + gap, and the core samples of the first.
@@ -151,7 +173,7 @@ class PseudoLabels:
             return Nested(found, cluster(eps - gap), cluster(eps + gap), found.labels >= 0)
         assert c.min_samples is not None
         graph = self.graph(features, min(self._reach() + gap, 0.999))
-        found = self.guarded(lambda eps: self.cluster(graph, eps), features)
+        found = self.guarded(lambda eps: self.cluster(graph, eps), features, self.eps(graph))
         eps = found.facts["eps"]
         tight, loose = self.cluster(graph, eps - gap), self.cluster(graph, eps + gap)
         core = core_samples(graph, eps, c.min_samples) & (found.labels >= 0)
@@ -161,7 +183,8 @@ class PseudoLabels:
 
     def _reach(self) -> float:
         """Largest distance that a graph must hold: a retry may ask for more than eps."""
-        return min(0.999, self.config.eps * 1.3) if self.config.on_collapse == "retry" else self.config.eps
+        largest = self.config.eps_range[1]
+        return min(0.999, largest * 1.3) if self.config.on_collapse == "retry" else largest
 
     def _without_graph(self, features: NDArray[np.float32]) -> Callable[[float], Labels]:
         """The search of clusters that needs no Jaccard graph, as a function of eps."""
@@ -175,31 +198,36 @@ class PseudoLabels:
         neighbors = reid_cluster.knn(centered, min(k1, len(centered)), n_jobs=c.workers or None)
         return lambda eps: infomap_labels(neighbors, eps, smallest)
 
-    def guarded(self, cluster: Callable[[float], Labels], features: NDArray[np.float32]) -> Pseudo:
-        """Run `cluster(eps)` and act on a collapse as `on_collapse` says.
+    def guarded(
+        self, cluster: Callable[[float], Labels], features: NDArray[np.float32], start: float | None = None
+    ) -> Pseudo:
+        """Run `cluster` with the eps `start`, by default that of the settings, and act on a collapse as they say.
 
         A retry takes a smaller eps when one cluster has swallowed the others and a larger one when hardly anything is
         clustered, up to five times.
         """
         c = self.config
-        labels = cluster(c.eps)
+        if start is None:
+            assert c.eps != "auto"
+            start = c.eps
+        labels = cluster(start)
         collapse = describe_collapse(labels)
         if not collapse:
             self._last = labels
-            return Pseudo(labels, {"eps": c.eps})
-        measured = f"{collapse} at eps={c.eps:g}; {distance_quantiles(self.centered(features))}"
+            return Pseudo(labels, {"eps": start})
+        measured = f"{collapse} at eps={start:g}; {distance_quantiles(self.centered(features))}"
         if c.on_collapse == "retry":
             step = 0.9 if labels.max(initial=-1) >= 0 and (labels >= 0).mean() > 0.5 else 1.05
             for k in range(1, 6):
-                eps = c.eps * step**k
+                eps = start * step**k
                 labels = cluster(eps)
                 if not describe_collapse(labels):
                     self._last = labels
                     return Pseudo(labels, {"eps": eps}, (f"{measured}; eps={eps:.3g} was taken instead",))
         if c.on_collapse != "stop" and self._last is not None:
-            return Pseudo(self._last, {"eps": c.eps}, (f"{measured}; the clusters of the round before are kept",))
+            return Pseudo(self._last, {"eps": start}, (f"{measured}; the clusters of the round before are kept",))
         side = "smaller" if (labels >= 0).mean() > 0.5 else "larger"
-        return Pseudo(labels, {"eps": c.eps}, (measured,), f"{collapse} (try a {side} eps than {c.eps:g})")
+        return Pseudo(labels, {"eps": start}, (measured,), f"{collapse} (try a {side} eps than {start:g})")
 
     def state(self) -> Labels:
         """Labels of the last good round, empty before the first: what a resumed run needs."""

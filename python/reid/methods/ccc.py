@@ -149,7 +149,8 @@ class Ccc:
         threads = c.workers or None
         features = self.pseudo.centered(self._features)
         graph = self.pseudo.graph(self._features, 1.0)
-        k = c.n_clusters or max(2, int(self.pseudo.cluster(graph, c.eps).max()) + 1)
+        eps = self.pseudo.eps(graph)
+        k = c.n_clusters or max(2, int(self.pseudo.cluster(graph, eps).max()) + 1)
         rng = np.random.default_rng([c.seed, r])
 
         def cluster(_: float) -> Labels:
@@ -170,7 +171,7 @@ class Ccc:
             self._centroids = None if centers is None else np.ascontiguousarray(centers[kept])
             return labels
 
-        found = self.pseudo.guarded(cluster, features)
+        found = self.pseudo.guarded(cluster, features, eps)
         if found.warnings:  # other labels than those the centroids belong to may have been taken
             self._centroids = None
         return Pseudo(found.labels, {**found.facts, "k": float(k)}, found.warnings, found.stop)

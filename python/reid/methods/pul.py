@@ -133,8 +133,8 @@ class Pul:
         unit = extract(self.network)
         features = (self.pseudo.centered(unit) if c.normalize else extract(self.network, normalize=False))[free]
         if not self.k:
-            graph = self.pseudo.graph(unit, c.eps)
-            self.k = max(2, int(self.pseudo.cluster(graph, c.eps).max()) + 1)
+            graph = self.pseudo.graph(unit, c.eps_range[1])
+            self.k = max(2, int(self.pseudo.cluster(graph, self.pseudo.eps(graph)).max()) + 1)
         k = min(self.k, len(free))
         rng = np.random.default_rng([c.seed, r])
         found = reid_cluster.kmeans(features, k, n_init=c.n_init, random_state=rng, n_jobs=c.workers or None)

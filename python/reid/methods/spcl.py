@@ -47,8 +47,7 @@ class SpclConfig(ContrastConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check("eps_gap", 0, open_low=True)
-        if self.eps_gap >= self.eps or self.eps + self.eps_gap >= 1:
-            raise ValueError(f"eps_gap={self.eps_gap}: eps={self.eps} minus and plus it must lie between 0 and 1")
+        self._check_gap(self.eps_gap)
 
 
 class Spcl:
