@@ -79,8 +79,9 @@ class TrainConfig:
     """Training rounds (cluster, then train). Default: the method's own schedule."""
     eval_every: int = 1
     """Evaluate after every so many rounds, and after the last."""
-    same_camera: Literal["allow", "forbid"] = "allow"
-    """forbid: no cluster may hold two instances of one camera (right where each identity passes a camera once)."""
+    same_camera: Literal["allow", "forbid", "auto"] = "allow"
+    """forbid: no cluster may hold two instances of one camera (right where each identity passes a camera once). auto:
+    measured before training (`reid.clustering.cameras.choose_same_camera`); uses camera ids."""
     center_cameras: bool = False
     """Centre features per camera, shrunk by n / (n + 50), before neighbours are sought. Uses camera ids."""
     on_collapse: Literal["retry", "keep", "stop"] = "stop"

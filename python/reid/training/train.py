@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from reid import report
+from reid.clustering.cameras import FORBID_FROM, choose_same_camera
 from reid.config import TrainConfig
 from reid.data.pictures import Pictures
 from reid.data.readers import read_dataset
@@ -152,9 +153,15 @@ def _prepare(
     if config.neck == "bn":
         start_neck(network, torch.from_numpy(extract(network, pictures, normalize=False)).to(device))
     log.say(f"network: {config.backbone}, {config.height}x{config.width} pixels; {note}")
+    asked = config.same_camera != "allow" or config.center_cameras or getattr(config, "camera_batches", False)
+    measured = {}
+    if config.same_camera == "auto":
+        rule, gap = choose_same_camera(extract(network, pictures), train.camid, n_jobs=config.workers or None)
+        config = dataclasses.replace(config, same_camera=rule)
+        measured = {"same_camera_first_gap": gap}
+        log.say(f"same_camera: {rule} (the first gap across cameras is {gap:.2f}; {FORBID_FROM} or more forbids)")
     method = kind(config, network, train if kind.needs_pid else train.without_pid())
     unit = "tracklets (weak supervision)" if config.instances == "tracklet" else "images"
-    asked = config.same_camera == "forbid" or config.center_cameras or getattr(config, "camera_batches", False)
     cameras_used = asked and bool((train.camid >= 0).any())
     log.say(
         f"method: {kind.name}, {len(train)} {unit}, {method.rounds} rounds, {device}; "
@@ -170,6 +177,7 @@ def _prepare(
         "threads": torch.get_num_threads(),
         "weights_note": note,
         "cameras_used": cameras_used,
+        **measured,
         "identities_used": kind.needs_pid,
         "instances": config.instances,
         "data": _describe(dataset),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reid.config import from_mapping
+from reid.config import from_mapping, read_toml
 from reid.methods.buc import BucConfig
 from reid.training.train import train
 
@@ -69,3 +69,12 @@ def test_selected_is_the_round_with_the_best_label_free_score(tiny_settings: dic
 def test_frames_of_a_tracklet_are_averaged(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
     rows = _rows(_train(tiny_settings, tmp_path / "run", instances="tracklet", frames=3, rounds=2))
     assert np.isfinite([row["loss"] for row in rows[1:]]).all()
+
+
+def test_same_camera_auto_is_measured_once_and_written_down(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    """The walkers pass each camera in several pictures; the run keeps what was found before its first round."""
+    run = _train(tiny_settings, tmp_path / "run", same_camera="auto", rounds=1)
+    assert read_toml(run / "config.toml")["same_camera"] == "allow"
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["cameras_used"]
+    assert 0 < facts["same_camera_first_gap"] < 1.1
