@@ -74,7 +74,7 @@ class TrainConfig:
     instances: Literal["image", "tracklet"] = "image"
     """What is clustered: images, or the data's tracklets (mean feature over their frames; weak supervision)."""
     batch_size: int = 32
-    """Instances in a batch."""
+    """Instances in a batch; several processes share it out."""
     rounds: int | None = None
     """Training rounds (cluster, then train). Default: the method's own schedule."""
     eval_every: int = 1
@@ -87,7 +87,7 @@ class TrainConfig:
     on_collapse: Literal["retry", "keep", "stop"] = "stop"
     """When clusters collapse: retry with milder settings, keep the labels of the round before, or stop the run."""
     device: str = "auto"
-    """auto (a GPU when there is one), cpu, cuda, cuda:N."""
+    """auto (a GPU when there is one), cpu, cuda, cuda:N. Of several processes each takes a GPU of its own."""
     amp: Literal["off", "fp16", "bf16"] = "off"
     """Mixed precision of the network."""
     workers: int = 0

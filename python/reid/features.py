@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from reid import processes
 from reid.data import transforms
 from reid.models.embedder import Embedder, evaluation_mode
 from reid.models.neck import EmbeddingHead
@@ -60,7 +61,8 @@ def extract(
     amp : {"off", "fp16", "bf16"}, default "off"
         Precision of the backbone; the rest is float32.
     progress : callable, optional
-        Called with (frames done, all frames, "features") after each batch, from this thread.
+        Called with (frames done, all frames, "features") after each batch, from this thread; of several processes
+        each counts its own share.
 
     Returns
     -------
@@ -119,7 +121,10 @@ def _pooled(
     owner = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))  # (F,)
     sums = torch.zeros(len(counts), embedder.out_features)  # (N, D)
     spec = embedder.spec
-    for start in range(0, len(frames), batch_size):
+    starts = range(0, len(frames), batch_size)
+    # Each process takes a block of the batches that one process would make.
+    begin, end = (len(starts) * r // processes.size() for r in (processes.rank(), processes.rank() + 1))
+    for done, start in enumerate(starts[begin:end], start=1):
         batch = transforms.normalize(frames[start : start + batch_size].to(device), spec.mean, spec.std)
         # Only the pictures, not the weights: the network is the caller's and must train on as it was.
         batch = batch.contiguous(memory_format=torch.channels_last)
@@ -127,5 +132,6 @@ def _pooled(
             pooled = embedder(batch)  # (b, D)
         sums.index_add_(0, owner[start : start + batch_size], pooled.float().cpu())
         if progress is not None:
-            progress(min(start + batch_size, len(frames)), len(frames), "features")
-    return sums / torch.from_numpy(counts)[:, None]
+            last = min(len(frames), end * batch_size) - begin * batch_size
+            progress(min(done * batch_size, last), last, "features")
+    return processes.add_up(sums) / torch.from_numpy(counts)[:, None]

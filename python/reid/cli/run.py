@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import tyro
 
+from reid import processes
+
 __all__ = ["UsageError", "parse", "peek", "run"]
 
 T = TypeVar("T")
@@ -67,14 +69,19 @@ def run(program: str, command: Callable[[], Any]) -> int:
     debug = "--debug" in sys.argv
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        processes.join()
         command()
+        processes.leave()
     except KeyboardInterrupt:
-        print(f"{program}: interrupted; finished rounds are saved", file=sys.stderr)
+        if processes.first_to_fail():
+            print(f"{program}: interrupted; finished rounds are saved", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
+        if not processes.first_to_fail():
+            return 1
         if debug:
             raise
         known = isinstance(error, ValueError | OSError | MemoryError | ImportError | FloatingPointError)
@@ -87,5 +94,6 @@ def run(program: str, command: Callable[[], Any]) -> int:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    print("terminated; finished rounds are saved", file=sys.stderr)
+    if processes.first_to_fail():
+        print("terminated; finished rounds are saved", file=sys.stderr)
     raise SystemExit(128 + signum)

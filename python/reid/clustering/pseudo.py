@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import reid_cluster
+from reid import processes
 from reid.clustering.cameras import center_cameras, same_camera_pairs
 from reid.clustering.eps import EPS_HIGH, EPS_LOW, choose_eps
 from reid.clustering.guards import describe_collapse, distance_quantiles
@@ -153,6 +154,7 @@ class PseudoLabels:
         eps = self.config.eps
         return choose_eps(lambda e: self.cluster(graph, e)) if eps == "auto" else eps
 
+    @processes.once
     def __call__(self, features: NDArray[np.float32]) -> Pseudo:
         """Clusters of unit rows (N, D), and the look at them."""
         if self.config.labels != "jaccard-dbscan":
@@ -160,6 +162,7 @@ class PseudoLabels:
         graph = self.graph(features, self._reach())
         return self.guarded(lambda eps: self.cluster(graph, eps), features, self.eps(graph))
 
+    @processes.once
     def nested(self, features: NDArray[np.float32], gap: float) -> Nested:
         """Clusters at eps, at eps - gap and at eps + gap, and the core samples of the first.
 

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from reid import processes
 from reid.data.records import Samples, printable
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
@@ -267,7 +268,7 @@ def _decode_all(
 def _allocate(shape: tuple[int, int, int, int], cache_dir: Path | None, limit: int | None) -> NDArray[np.uint8]:
     size = int(np.prod(shape, dtype=object))
     if limit is None:
-        limit = _free_memory() // 2
+        limit = _free_memory() // 2 // processes.local_rank()[1]
     if size <= limit or not size:
         return np.empty(shape, dtype=np.uint8)
     need = f"{shape[0]} frames of {shape[2]} x {shape[3]} pixels need {_gb(size)}, {_gb(limit)} are allowed"

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from reid import processes
 from reid.memory.rows import Bank, class_rows, first_argmin, group_means, mix_in_order
 
 __all__ = ["CameraMemory", "Rule", "camera_entropy", "camera_weights"]
@@ -96,7 +97,9 @@ class CameraMemory(Bank):
         z = self.products(functional.normalize(x.to(self.memory.dtype), dim=1, eps=1e-12))
         if not self.entropy:
             return functional.cross_entropy(z, labels)
-        return (camera_weights(labels, camid) * functional.cross_entropy(z, labels, reduction="none")).mean()
+        # Y and the entropies are those of the whole batch, also where this process has a share of it.
+        weights = processes.share(camera_weights(processes.gather(labels), processes.gather(camid)))
+        return (weights * functional.cross_entropy(z, labels, reduction="none")).mean()
 
     @torch.no_grad()
     def update(self, x: Tensor, labels: Tensor, camid: Tensor) -> None:

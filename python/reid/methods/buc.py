@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import reid_cluster
+from reid import processes
 from reid.clustering.cameras import center_cameras
 from reid.clustering.guards import describe_collapse, distance_quantiles
 from reid.config import TrainConfig
@@ -259,7 +260,7 @@ class Buc:
 
     def _merge(self, extract: Extract, n_merges: int) -> tuple[NDArray[np.int64], dict[str, float]]:
         c = self.config
-        merged = reid_cluster.bottom_up(
+        merged = processes.once(reid_cluster.bottom_up)(
             self._features(extract),
             self.labels,
             n_merges=n_merges,

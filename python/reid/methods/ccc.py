@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import reid_cluster
+from reid import processes
 from reid.clustering.cameras import one_of_each_camera
 from reid.clustering.prune import prune
 from reid.clustering.pseudo import Labels, Pseudo, PseudoLabels
@@ -104,7 +105,7 @@ class Ccc:
         if c.clusterer == "dbscan" or (c.warmup_dbscan and r <= c.warmup_rounds):
             found = self.pseudo(self._features)
         else:
-            found = self._by_number(r)
+            found, self._centroids = self._by_number(r)
         return Assignment(found.labels, found.facts, found.warnings, found.stop)
 
     def start_round(self, r: int, assignment: Assignment, rng: np.random.Generator) -> RoundPlan:
@@ -142,8 +143,9 @@ class Ccc:
         """Take up `state_dict`."""
         load_state(self.pseudo, self.optimizer, state)
 
-    def _by_number(self, r: int) -> Pseudo:
-        """HDC or k-means into K clusters, small ones dropped; K from DBSCAN where it is not given."""
+    @processes.once
+    def _by_number(self, r: int) -> tuple[Pseudo, NDArray[np.float32] | None]:
+        """HDC or k-means into K clusters, small ones dropped, and centroids; K from DBSCAN where it is not given."""
         c = self.config
         assert c.min_samples is not None
         threads = c.workers or None
@@ -174,4 +176,4 @@ class Ccc:
         found = self.pseudo.guarded(cluster, features, eps)
         if found.warnings:  # other labels than those the centroids belong to may have been taken
             self._centroids = None
-        return Pseudo(found.labels, {**found.facts, "k": float(k)}, found.warnings, found.stop)
+        return Pseudo(found.labels, {**found.facts, "k": float(k)}, found.warnings, found.stop), self._centroids

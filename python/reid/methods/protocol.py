@@ -11,6 +11,11 @@ A round of the loop, in the order of the verbs::
 
 The loop owns extraction, loading, precision, devices, logging, checkpoints and evaluation; the method owns what its
 paper is about. This module loads torch only for type checkers.
+
+In a run of several processes (`reid.processes`) all of them go through these verbs. `step` gets the process' own share
+of the batch: the loop averages the gradients, so a loss must be a mean over pictures, and what couples pictures must be
+gathered first. `update` gets the whole batch, so that all memories stay alike. Clustering runs in the first process
+(`processes.once`).
 """
 
 from __future__ import annotations
@@ -72,10 +77,10 @@ class RoundPlan:
 
 @dataclass(frozen=True)
 class Batch:
-    """One training batch on the run's device."""
+    """One training batch, or a process' share of one, on the run's device."""
 
     images: Tensor
-    """(B, T, 3, H, W) float32, normalised."""
+    """(B, T, 3, H, W) float32, normalised; those of the share also in a whole batch."""
     index: Tensor
     """(B,) positions in the training samples."""
     label: Tensor
@@ -139,7 +144,7 @@ class Method(Protocol):
         ...
 
     def update(self, batch: Batch, out: StepOutput) -> None:
-        """Change memories after the optimiser has stepped."""
+        """Change memories after the optimiser has stepped, with labels and embeddings of the whole batch."""
         ...
 
     def state_dict(self) -> dict[str, Tensor]:

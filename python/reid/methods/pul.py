@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import reid_cluster
+from reid import processes
 from reid.clustering.guards import describe_collapse, distance_quantiles
 from reid.clustering.pseudo import GraphConfig, PseudoLabels
 from reid.clustering.selection import reliable_samples
@@ -133,11 +134,11 @@ class Pul:
         unit = extract(self.network)
         features = (self.pseudo.centered(unit) if c.normalize else extract(self.network, normalize=False))[free]
         if not self.k:
-            graph = self.pseudo.graph(unit, c.eps_range[1])
-            self.k = max(2, int(self.pseudo.cluster(graph, self.pseudo.eps(graph)).max()) + 1)
+            self.k = self._count(unit)
         k = min(self.k, len(free))
         rng = np.random.default_rng([c.seed, r])
-        found = reid_cluster.kmeans(features, k, n_init=c.n_init, random_state=rng, n_jobs=c.workers or None)
+        kmeans = processes.once(reid_cluster.kmeans)
+        found = kmeans(features, k, n_init=c.n_init, random_state=rng, n_jobs=c.workers or None)
         chosen = reliable_samples(features, found.labels, found.centers, c.threshold, rule=c.rule)
         share = float(chosen.mask.mean())
         settled = c.settle > 0 and len(self.shares) > 1 and (
@@ -156,6 +157,12 @@ class Pul:
             stop = f"{collapse} (try another threshold than {c.threshold:g}, or n_clusters)"
             warnings = (f"{collapse}; {distance_quantiles(unit)}",)
         return Assignment(labels, facts, warnings, stop)
+
+    @processes.once
+    def _count(self, unit: NDArray[np.float32]) -> int:
+        """Clusters that DBSCAN finds on the Jaccard distances of unit rows (N, D), at least 2."""
+        graph = self.pseudo.graph(unit, self.config.eps_range[1])
+        return max(2, int(self.pseudo.cluster(graph, self.pseudo.eps(graph)).max()) + 1)
 
     def start_round(self, r: int, assignment: Assignment, rng: np.random.Generator) -> RoundPlan:
         """First weights again, a new classifier, shuffled reliable pictures."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reid.models.backbones import seeded_init
+from reid.models.dropout import Dropout
 
 __all__ = ["Classifier"]
 
@@ -28,7 +29,7 @@ class Classifier(nn.Module):
 
     def __init__(self, in_features: int, n_classes: int, *, dropout: float = 0.5, seed: int = 0) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         with seeded_init(seed):
             self.linear = nn.Linear(in_features, n_classes)
             nn.init.normal_(self.linear.weight, std=0.001)

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reid.models.backbones import seeded_init
+from reid.models.batch_norm import GroupedBatchNorm1d
+from reid.models.dropout import Dropout
 
 
 def start_statistics(norm: nn.BatchNorm1d, rows: Tensor) -> None:
@@ -57,8 +59,8 @@ class EmbeddingHead(nn.Module):
                 nn.init.kaiming_normal_(linear.weight, mode="fan_out")
             nn.init.zeros_(linear.bias)
             self.linear = linear
-        self.bn: nn.Module = nn.BatchNorm1d(self.embedding_dim) if embedding_dim else nn.Identity()
-        self.dropout = nn.Dropout(dropout)
+        self.bn: nn.Module = GroupedBatchNorm1d(self.embedding_dim) if embedding_dim else nn.Identity()
+        self.dropout = Dropout(dropout)
 
     @torch.no_grad()
     def start(self, pooled: Tensor) -> None:

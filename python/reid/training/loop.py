@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -12,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from reid import processes
 from reid.data.samplers import draw_frames
 from reid.methods.protocol import Batch, RoundPlan
 from reid.models.embedder import save_embedder
@@ -72,6 +75,7 @@ def run_rounds(job: Job, checkpoint: Checkpoint | None) -> list[dict[str, Any]]:
             job.log.say(f"stopped before round {r}: {assignment.stop}")
             break
         labels = assignment.labels
+        processes.check_same(f"pseudo labels of round {r}", hashlib.sha256(labels.tobytes()).hexdigest())
         rng = np.random.default_rng([config.seed, r])
         loss = _train_round(job, method.start_round(r, assignment, rng), labels, rng, r)
         features.forget()
@@ -96,7 +100,7 @@ def _train_round(job: Job, plan: RoundPlan, labels: NDArray[np.int64], rng: np.r
     scaler = torch.amp.GradScaler(job.device.type, enabled=amp == "fp16")
     total = torch.zeros((), dtype=torch.float64, device=job.device)
     job.network.train()
-    for step, batch in enumerate(_batches(job, plan, labels, rng)):
+    for step, (batch, whole) in enumerate(_batches(job, plan, labels, rng)):
         for group in optimizer.param_groups:
             group["lr"] = plan.lr(step) * group.get("scale", 1.0)
         with torch.autocast(job.device.type, dtype=dtype, enabled=amp != "off"):
@@ -109,29 +113,36 @@ def _train_round(job: Job, plan: RoundPlan, labels: NDArray[np.int64], rng: np.r
             )
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(out.loss).backward()
+        processes.average(p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None)
         scaler.step(optimizer)
         scaler.update()
-        method.update(batch, out)
+        method.update(whole, dataclasses.replace(out, embeddings=processes.gather(out.embeddings)))
         total += out.loss.detach()
         job.log.progress(step + 1, plan.steps, f"round {r}")
     job.log.end_stage()
+    processes.average([total])
+    # Weights are alike already; of several processes the first one's batch norm statistics count.
+    processes.copy_from_first([*job.network.state_dict().values(), *method.retrieval.state_dict().values()])
     return float(total) / plan.steps
 
 
-def _batches(job: Job, plan: RoundPlan, labels: NDArray[np.int64], rng: np.random.Generator) -> Iterator[Batch]:
-    """Augmented batches; pixels travel to the device as bytes and are augmented there."""
+def _batches(
+    job: Job, plan: RoundPlan, labels: NDArray[np.int64], rng: np.random.Generator
+) -> Iterator[tuple[Batch, Batch]]:
+    """Augmented batches, this process' share and the whole of each (its pictures are again those of the share).
+
+    Pixels travel to the device as bytes and are augmented there. All processes draw for the whole batch, so that the
+    pictures are the same for any number of processes.
+    """
     spec, device = job.network.spec, job.device
-    for index in islice(plan.batches, plan.steps):
-        rows = draw_frames(job.pictures.first, index, plan.frames, rng)  # (B, T)
+    for drawn in islice(plan.batches, plan.steps):
+        rows = draw_frames(job.pictures.first, drawn, plan.frames, rng)  # (B, T)
         pixels = job.pictures.frames[torch.from_numpy(rows.reshape(-1))].to(device)  # (B * T, 3, H, W)
         images = plan.augment(pixels, rng, mean=spec.mean, std=spec.std)
-        images = images.contiguous(memory_format=torch.channels_last)
-        yield Batch(
-            images.unflatten(0, rows.shape),
-            torch.from_numpy(index).to(device),
-            torch.from_numpy(labels[index]).to(device),
-            torch.from_numpy(job.train.camid[index]).to(device),
-        )
+        images = processes.share(images).contiguous(memory_format=torch.channels_last).unflatten(0, (-1, plan.frames))
+        index, label, camid = (torch.from_numpy(v).to(device) for v in (drawn, labels[drawn], job.train.camid[drawn]))
+        share = Batch(images, *(processes.share(v) for v in (index, label, camid)))
+        yield share, Batch(images, index, label, camid)
 
 
 def _select(job: Job, history: list[dict[str, Any]]) -> None:
@@ -139,10 +150,11 @@ def _select(job: Job, history: list[dict[str, Any]]) -> None:
     best = max(range(len(history)), key=lambda i: (history[i]["reciprocity"], i))
     for i, row in enumerate(history):
         row["selected"] = i == best
-    if best == len(history) - 1:
+    if best == len(history) - 1 and processes.is_first():
         save_embedder(job.folder.path / "selected.safetensors", job.method.retrieval)
 
 
+@processes.first_only
 def _save(job: Job, history: list[dict[str, Any]], labels: NDArray[np.int64], *, finished: bool) -> None:
     r = int(history[-1]["round"])
     tensors = {f"network.{k}": v for k, v in job.network.state_dict().items()}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
+from reid import processes
 from reid.clustering.cameras import center_cameras
 from reid.data.pictures import Pictures
 from reid.evaluation.label_free import drift, mutual_share, reciprocity, silhouette, stability
@@ -33,7 +34,19 @@ def measure(
     before: Before | None = None, search: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """`row` with what can be said of the network now, and the seconds since `began`."""
-    now, threads = features(job.method.retrieval), job.config.workers or None
+    row = _look(job, row, features(job.method.retrieval), labels, before)
+    if search:
+        row |= retrieval(job)
+    row["seconds"] = round(time.monotonic() - began, 3)
+    return row
+
+
+@processes.once
+def _look(
+    job: Job, row: dict[str, Any], now: NDArray[np.float32], labels: NDArray[np.int64] | None, before: Before | None
+) -> dict[str, Any]:
+    """`row` with what features of the training samples say."""
+    threads = job.config.workers or None
     row["reciprocity"] = reciprocity(now, n_jobs=threads)
     if before is not None and labels is not None:
         row["stability"] = stability(before.labels, labels)
@@ -44,9 +57,6 @@ def measure(
     known = job.train.pid >= 0
     if labels is not None and known.any():
         row["oracle_ari"] = float(adjusted_rand_score(job.train.pid[known], labels[known]))
-    if search:
-        row |= retrieval(job)
-    row["seconds"] = round(time.monotonic() - began, 3)
     return row
 
 
@@ -60,7 +70,8 @@ def retrieval(job: Job) -> dict[str, float]:
         return extract(job.method.retrieval, pictures, amp=job.config.amp, progress=job.log.progress)
 
     threads = job.config.workers or None
-    return evaluate_retrieval(features(query_pictures), features(gallery_pictures), query, gallery, n_jobs=threads)
+    evaluate = processes.once(evaluate_retrieval)
+    return evaluate(features(query_pictures), features(gallery_pictures), query, gallery, n_jobs=threads)
 
 
 def sizes(labels: NDArray[np.int64]) -> dict[str, int]:

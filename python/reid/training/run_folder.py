@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reid import processes
 from reid.config import TrainConfig, write_toml
 from reid.data.records import Samples
 from reid.files import TEMPORARY, atomic_path, write_text
@@ -26,6 +27,8 @@ __all__ = ["RunFolder", "latest_run", "new_run_path"]
 
 class RunFolder:
     """A run's files. One process at a time holds it; the lock goes with the process, however it ends.
+
+    Of the processes of one run, the first reads and writes; the others are told what it read.
 
     ::
 
@@ -43,6 +46,12 @@ class RunFolder:
 
     def __init__(self, path: Path, *, resume: bool) -> None:
         self.path = path
+        self._made_here = False
+        self._lock: IO[str] | None = None
+        self._open(path, resume)
+
+    @processes.first_only
+    def _open(self, path: Path, resume: bool) -> None:
         if path.exists() and not path.is_dir():
             raise ValueError(f"output={path}: is a file, not a folder; choose another name")
         if resume and not (path / "config.toml").exists():
@@ -76,22 +85,26 @@ class RunFolder:
 
     def close(self) -> None:
         """Let go of the folder."""
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def discard(self) -> None:
         """Take back what a run that could not begin has made."""
         if self._made_here:
             shutil.rmtree(self.path, ignore_errors=True)
 
+    @processes.first_only
     def write_settings(self, config: TrainConfig, method: str, facts: dict[str, Any]) -> None:
         """Write config.toml and run.json; config.toml last: it marks the folder as a run that can be resumed."""
         write_text(self.path / "run.json", json.dumps(facts, indent=1, sort_keys=True) + "\n")
         write_toml(self.path / "config.toml", config, method)
 
+    @processes.once
     def load(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest sound checkpoint, and warnings."""
         return load_checkpoint(self.path / "checkpoints")
 
+    @processes.first_only
     def save_round(self, r: int, labels: NDArray[np.int64], checkpoint: Checkpoint) -> None:
         """Write the files of a finished round: labels, checkpoint, metrics, in that order."""
         with atomic_path(self.path / "labels" / f"round-{r:03d}.npz") as temporary:
@@ -99,15 +112,18 @@ class RunFolder:
         save_checkpoint(self.path / "checkpoints", checkpoint)
         self.write_metrics(checkpoint.state["history"])
 
+    @processes.once
     def read_labels(self, r: int) -> NDArray[np.int64]:
         """The labels of round `r`."""
         with np.load(self.path / "labels" / f"round-{r:03d}.npz", allow_pickle=False) as file:
             return file["labels"]
 
+    @processes.first_only
     def write_metrics(self, history: Sequence[dict[str, Any]]) -> None:
         """Write metrics.jsonl whole: a run that was killed between two files is mended by the next write."""
         write_text(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
 
+    @processes.first_only
     def write_labels(self, samples: Samples, labels: NDArray[np.int64]) -> None:
         """Write labels.csv: one line a picture, with the pseudo identity of its sample (-1: none)."""
         text = io.StringIO()

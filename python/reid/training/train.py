@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from reid import report
+from reid import processes, report
 from reid.clustering.cameras import FORBID_FROM, choose_same_camera
 from reid.config import TrainConfig
 from reid.data.pictures import Pictures
@@ -67,14 +67,16 @@ def train(config: TrainConfig, *, resume: Path | None = None, dry_run: bool = Fa
     FloatingPointError
         The loss is no longer finite.
     """
-    log = Log(quiet)
+    processes.join()
+    log = Log(quiet or not processes.is_first())
     kind = _method_of(config)
     if dry_run:
         with tempfile.TemporaryDirectory() as scratch:
-            _prepare(config, kind, Path(scratch), log)
+            _prepare(config, kind, processes.once(Path)(scratch), log)
             log.say("dry run: nothing was trained, nothing is left behind")
         return Path()
-    path = resume or config.output or new_run_path(Path("runs"), f"{kind.name}-{_data_name(config)}")
+    new_path = processes.once(new_run_path)
+    path = resume or config.output or new_path(Path("runs"), f"{kind.name}-{_data_name(config)}")
     folder = RunFolder(path, resume=resume is not None)
     try:
         checkpoint, warnings = folder.load()
@@ -95,7 +97,7 @@ def train(config: TrainConfig, *, resume: Path | None = None, dry_run: bool = Fa
         job = Job(config=config, folder=folder, log=log, **pieces)
         history = run_rounds(job, checkpoint)
         folder.write_labels(job.train, folder.read_labels(int(history[-1]["round"])))
-        page = report.write(path)
+        page = processes.once(report.write)(path)
     finally:
         folder.close()
     for line in _summary(history):
@@ -109,9 +111,11 @@ def _prepare(
     config: TrainConfig, kind: type[Method], path: Path, log: Log
 ) -> tuple[TrainConfig, dict[str, Any], dict[str, Any]]:
     """Read data and weights and build network and method: (resolved settings, facts for run.json, parts of a Job)."""
+    _check_processes(config)
     weights = resolve_weights(config.weights, config.backbone, config.pixels)
     device = _device(config.device)
     dataset = _read(config, path)
+    processes.check_same("data", dataset.fingerprint())
     for note in dataset.notes:
         log.say(f"data: {note}")
     train = dataset.train
@@ -124,9 +128,11 @@ def _prepare(
     config = _resolve(config, weights, train)
     height, width = config.height or 0, config.width or 0
 
+    scratch = path if processes.is_first() else Path(tempfile.gettempdir())
+
     def load(samples: Samples) -> Pictures:
         return Pictures.load(
-            samples, height, width, workers=config.workers, cache_dir=path,
+            samples, height, width, workers=config.workers, cache_dir=scratch,
             progress=lambda done, total: log.progress(done, total, "reading pictures"),
         )  # fmt: skip
 
@@ -143,15 +149,17 @@ def _prepare(
     if weights.state is not None:
         note = "; ".join(filter(None, [note, apply_weights(network.backbone, weights.state, weights.source)]))
     network.freeze(config.freeze or 0)
-    if config.bn_group_size:
+    if config.bn_group_size or processes.size() > 1:
         group_batch_norm(network, config.bn_group_size)
     network.to(device)
     if weights.state is None:
-        start_batch_norm(network, pictures.frames)
+        with processes.alone():
+            start_batch_norm(network, pictures.frames)
         if config.data not in SYNTHETIC:
             log.warn("random weights learn little from a small set of real pictures: use --weights pip or imagenet")
     if config.neck == "bn":
         start_neck(network, torch.from_numpy(extract(network, pictures, normalize=False)).to(device))
+    processes.copy_from_first(network.state_dict().values())
     log.say(f"network: {config.backbone}, {config.height}x{config.width} pixels; {note}")
     asked = config.same_camera != "allow" or config.center_cameras or getattr(config, "camera_batches", False)
     measured = {}
@@ -162,9 +170,11 @@ def _prepare(
         log.say(f"same_camera: {rule} (the first gap across cameras is {gap:.2f}; {FORBID_FROM} or more forbids)")
     method = kind(config, network, train if kind.needs_pid else train.without_pid())
     unit = "tracklets (weak supervision)" if config.instances == "tracklet" else "images"
+from reid import processes, report
+from reid.clustering.cameras import FORBID_FROM, choose_same_camera
     cameras_used = asked and bool((train.camid >= 0).any())
     log.say(
-        f"method: {kind.name}, {len(train)} {unit}, {method.rounds} rounds, {device}; "
+        f"method: {kind.name}, {len(train)} {unit}, {method.rounds} rounds, {device}{several}; "
         f"identities {'are used' if kind.needs_pid else 'are not used'}, cameras {'are' if cameras_used else 'are not'}"
     )
     facts = {
@@ -174,6 +184,7 @@ def _prepare(
         "versions": {n: metadata.version(n) for n in ("reid-cluster", "torch", "torchvision", "numpy")}
         | {"python": platform.python_version()},
         "device": str(device),
+        "processes": processes.size(),
         "threads": torch.get_num_threads(),
         "weights_note": note,
         "cameras_used": cameras_used,
@@ -196,11 +207,31 @@ def _method_of(config: TrainConfig) -> type[Method]:
 def _read(config: TrainConfig, path: Path) -> Dataset:
     if config.data not in SYNTHETIC:
         return read_dataset(Path(config.data).expanduser())
-    root = path / "synthetic"
+    return read_dataset(_draw(config, path / "synthetic"))
+
+
+@processes.once
+def _draw(config: TrainConfig, root: Path) -> Path:
     if not root.exists():
         level = SYNTHETIC[config.data]
         write_market(SyntheticConfig(level=level, seed=config.data_seed), root)  # type: ignore[arg-type]
-    return read_dataset(root)
+    return root
+
+
+def _check_processes(config: TrainConfig) -> None:
+    """Refuse what cannot be shared out evenly, and processes that were started with other settings."""
+    count = processes.size()
+    if count == 1:
+        return
+    share, rest = divmod(config.batch_size, count)
+    if rest:
+        raise ValueError(f"batch_size={config.batch_size}: must be a multiple of the run's {count} processes")
+    group = min(config.bn_group_size, config.batch_size)
+    if group and share % group and group % share:
+        raise ValueError(
+            f"bn_group_size={group}: must divide the {share} pictures of each of {count} processes, or be a multiple"
+        )
+    processes.check_same("settings", repr(dataclasses.replace(config, output=None)))
 
 
 def _resolve(config: TrainConfig, weights: LoadedWeights, train: Samples) -> TrainConfig:
@@ -242,13 +273,21 @@ def _usual_size(samples: Samples) -> tuple[int, int]:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
         raise ValueError(f"device={name!r}: must be auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device={name!r}: no CUDA device is available; use cpu")
+    if device.type == "cuda" and processes.size() > 1:
+        own, here = processes.local_rank()
+        if device.index is not None:
+            raise ValueError(f"device={name!r}: {here} processes would share it; use cuda, which gives each its own")
+        if here > torch.cuda.device_count():
+            raise ValueError(f"device={name!r}: {here} processes but {torch.cuda.device_count()} GPUs; start fewer")
+        device = torch.device("cuda", own)
+        torch.cuda.set_device(device)
     return device
 
 
@@ -270,6 +309,7 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+@processes.first_only
 def _check_same_data(path: Path, facts: dict[str, Any]) -> None:
     before = json.loads((path / "run.json").read_text(encoding="utf-8"))["data"]["fingerprint"]
     if before != facts["data"]["fingerprint"]:
