@@ -170,8 +170,7 @@ def _prepare(
         log.say(f"same_camera: {rule} (the first gap across cameras is {gap:.2f}; {FORBID_FROM} or more forbids)")
     method = kind(config, network, train if kind.needs_pid else train.without_pid())
     unit = "tracklets (weak supervision)" if config.instances == "tracklet" else "images"
-from reid import processes, report
-from reid.clustering.cameras import FORBID_FROM, choose_same_camera
+    several = f", {processes.size()} processes" if processes.size() > 1 else ""
     cameras_used = asked and bool((train.camid >= 0).any())
     log.say(
         f"method: {kind.name}, {len(train)} {unit}, {method.rounds} rounds, {device}{several}; "
