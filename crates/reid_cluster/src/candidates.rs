@@ -28,7 +28,7 @@ const MIN_COLS: usize = 128;
 /// Most directions of a sketch.
 const MAX_DIMS: usize = 320;
 /// Cost of a fine bound, in pairs of a full tile.
-pub(crate) const FINE: f64 = 3.5;
+pub(crate) const FINE: f64 = 2.0;
 
 /// As `neighbors::within`; `None` when the full search is likely cheaper.
 pub(crate) fn within(
@@ -259,11 +259,12 @@ impl<'a> Search<'a> {
             self.distances(worker, &r, &s);
         }
         self.offer(worker, b, c);
-        // Too dear for too long: no more sketches.
+        // Too dear for too long: no more sketches. The first tiles are near the diagonal, and not like the rest.
+        let all = (self.rows.len() * (self.rows.len() + 1) / 2) as u64;
         let cost = (1e3 * cost) as u64;
         let sum = self.cost.fetch_add(cost, Ordering::Relaxed) + cost;
         let tiles = self.tiles.fetch_add(1, Ordering::Relaxed) + 1;
-        if tiles > 8 && sum > 900 * tiles {
+        if 4 * tiles > all && sum > 900 * tiles {
             self.full.store(true, Ordering::Relaxed);
         }
     }

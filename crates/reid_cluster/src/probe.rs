@@ -28,9 +28,9 @@ pub(crate) fn dimensions(
     context: &Context<'_>,
 ) -> Result<Option<usize>> {
     const PROBES: usize = 64;
-    /// Fine bounds for each that a row needs at the end: its pairs are asked for from both sides, and its limit falls
-    /// only while the search goes on.
-    const PASSES: f64 = 6.0;
+    /// Fine bounds for each that the sample foretells, as measured: pairs are asked for from both sides, limits fall only
+    /// while the search goes on, and directions suit the sample better than other rows.
+    const PASSES: f64 = 10.0;
     let d = sample.center.len();
     let (size, most) = (sample.rows.len() / d, sample.directions.len() / d);
     let along = multiply(&sample.rows, &sample.directions, d, context)?;
