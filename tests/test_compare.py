@@ -25,7 +25,9 @@ def rows(*options: str) -> list[dict[str, str]]:
 
 def test_every_kernel_beside_its_peer(tmp_path: Path) -> None:
     found = rows("--rows", "300", "--record", str(tmp_path / "record" / "kernels.md"))
-    kernels = ["knn", "jaccard", "dbscan", "bottom_up", "constrained_dbscan", "kmeans", "ranking", "rerank"]
+    kernels = [
+        "product", "knn", "jaccard", "dbscan", "bottom_up", "constrained_dbscan", "hdc", "kmeans", "ranking", "rerank",
+    ]  # fmt: skip
     assert [row["kernel"] for row in found] == kernels
     for row in found:
         assert float(row["ours s"]) > 0
@@ -35,7 +37,8 @@ def test_every_kernel_beside_its_peer(tmp_path: Path) -> None:
             continue
         assert float(row["ratio peer/ours"]) > 0
         assert float(row["peer peak MB"].replace(",", "")) > 1
-        assert row["same"] == "yes"
+        assert row["same"] == ("-" if row["kernel"] == "product" else "yes")
+        assert float(row["floors"]) > 0
     text = (tmp_path / "record" / "kernels.md").read_text(encoding="utf-8")
     assert "--rows 300 --dims 32" in text
     assert text.count("300 x 32") == len(kernels)

@@ -17,6 +17,7 @@ __all__ = [
     "kmeans_plusplus",
     "knn",
     "knn_among",
+    "product_floor",
     "rerank",
     "rerank_distances",
     "time_overlap",
@@ -32,6 +33,7 @@ def knn(
     n_jobs: int,
     progress: _Progress | None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]: ...
+def product_floor(features: NDArray[np.float32], *, n_jobs: int) -> None: ...
 def knn_among(
     features: NDArray[np.float32],
     candidates: NDArray[np.int32],

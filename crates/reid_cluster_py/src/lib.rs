@@ -20,6 +20,7 @@ mod rerank;
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(neighbors::knn, module)?)?;
+    module.add_function(wrap_pyfunction!(neighbors::product_floor, module)?)?;
     module.add_function(wrap_pyfunction!(among::knn_among, module)?)?;
     module.add_function(wrap_pyfunction!(bottom_up::bottom_up, module)?)?;
     module.add_function(wrap_pyfunction!(ranking::evaluate_rank, module)?)?;

@@ -33,3 +33,18 @@ pub(crate) fn knn<'py>(
         table(py, found.distances, found.k)?,
     ))
 }
+
+/// Products of all pairs of rows and nothing else: what a search is measured against.
+#[pyfunction]
+#[pyo3(signature = (features, *, n_jobs))]
+pub(crate) fn product_floor(
+    py: Python<'_>,
+    features: &Bound<'_, PyAny>,
+    n_jobs: usize,
+) -> PyResult<()> {
+    let features = Rows::borrow(features, "features")?;
+    let features = features.matrix()?;
+    released(py, n_jobs, None, |context| {
+        reid_cluster::product_floor(features, context)
+    })
+}
