@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from reid.data.samplers import ClusterBatches
+
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 def batches(labels: list[int], size: int, k: int, n: int, camid: list[int] | None = None) -> list[np.ndarray]:
@@ -73,3 +76,29 @@ def test_nothing_to_draw_from_is_refused() -> None:
         batches([-1, -1, -1], 4, 2, 1)
     with pytest.raises(ValueError, match="instances=0"):
         batches([0, 0], 4, 0, 1)
+
+
+@pytest.mark.parametrize("cameras", [True, False])
+def test_pass_of_3c(cameras: bool) -> None:
+    """What a pass of 3C's sampler obeys, a pass of ours obeys too; only theirs leaves out the cluster of one."""
+    golden = np.load(GOLDEN / "ccc_sampler.npz")
+    labels, camid, k = golden["pids"], golden["cams"], int(golden["num_instances"])
+    alone = np.flatnonzero(np.bincount(labels[labels >= 0]) == 1)
+    sampler = ClusterBatches(labels, 1, k, np.random.default_rng(0), camid if cameras else None)
+    ours = np.concatenate(list(islice(sampler, len(sampler))))
+    ours = ours[~np.isin(labels[ours], alone)]
+    theirs = golden["cam_indices" if cameras else "nocam_indices"]
+    assert len(sampler) == len(theirs) + len(alone)
+    for drawn in (theirs, ours):
+        blocks = drawn.reshape(-1, k)
+        clusters = labels[blocks[:, 0]]
+        assert sorted([*clusters, *alone]) == list(range(labels.max() + 1))
+        for block, cluster in zip(blocks, clusters, strict=True):
+            anchor, partners = block[0], block[1:]
+            members = np.flatnonzero(labels == cluster)
+            others = members[members != anchor]
+            away = others[camid[others] != camid[anchor]]
+            allowed = away if cameras and len(away) else others
+            assert np.isin(partners, allowed).all()
+            if len(allowed) >= k - 1:
+                assert len(set(partners.tolist())) == k - 1

@@ -11,7 +11,7 @@ from banks import load, random_batch, sequential, tensor, unit
 
 from reid.memory.ccc import CameraMemory, Rule, camera_entropy, camera_weights
 
-RULES = get_args(Rule)
+RULES: tuple[Rule, ...] = ("cm", "cm_hard", "cm_camera", "cm_hard_camera", "tccl_camera", "hd_camera")
 
 
 def naive_update(memory: np.ndarray, x: np.ndarray, labels: np.ndarray, cams: np.ndarray, rule: str) -> np.ndarray:
@@ -44,6 +44,10 @@ def naive_update(memory: np.ndarray, x: np.ndarray, labels: np.ndarray, cams: np
         rows += [y] * len(mixed)
         new += mixed
     return sequential(memory, np.array(new), np.array(rows), 0.1)
+
+
+def test_all_rules_are_tested() -> None:
+    assert set(RULES) == set(get_args(Rule))
 
 
 @pytest.mark.parametrize("entropy", [False, True])
