@@ -31,7 +31,8 @@ GRAPH = {"k1": 6, "k2": 2, "min_samples": 2, "iters": 3, "per_cluster": 2, "know
 def settings(name: str, tiny_settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of the method that train within a second or two."""
     known = {f.name for f in dataclasses.fields(METHODS[name].Config)}
-    return {key: value for key, value in (GRAPH | tiny_settings).items() if key in known}
+    all_of_them = GRAPH | {"source": tiny_settings["data"]} | tiny_settings
+    return {key: value for key, value in all_of_them.items() if key in known}
 
 
 def _pieces(name: str, settings: dict[str, Any]) -> tuple[Any, Any, Any]:

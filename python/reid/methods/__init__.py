@@ -11,6 +11,7 @@ from reid.methods.protocol import Method
 from reid.methods.pul import Pul, PulSemi
 from reid.methods.source import Source
 from reid.methods.spcl import Spcl
+from reid.methods.spcl_uda import SpclUda
 
 __all__ = ["METHODS"]
 
@@ -19,6 +20,7 @@ METHODS: dict[str, type[Method]] = {
     "cluster-contrast": ClusterContrast,
     "hhcl": Hhcl,
     "spcl": Spcl,
+    "spcl-uda": SpclUda,
     "cdsm": Cdsm,
     "3c": Ccc,
     "pul": Pul,

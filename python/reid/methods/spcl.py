@@ -86,8 +86,9 @@ class Spcl:
 
         c = self.config
         if r == 1:
-            self.memory.memory.copy_(torch.from_numpy(extract(self.network)))
-        features = extract(self.network) if c.fresh_features else self.memory.memory.cpu().numpy()
+            self._fill(torch.from_numpy(extract(self.network)))
+        instances = self.memory.memory[self.memory.n_source :]
+        features = extract(self.network) if c.fresh_features else instances.cpu().numpy()
         found, tight, loose, _ = self.pseudo.nested(features, c.eps_gap)
         paced = self_paced_labels(found.labels, tight, loose, self.theta if self.theta >= 0 else None)
         warnings = found.warnings
@@ -98,6 +99,10 @@ class Spcl:
         self._classes = paced.labels
         facts = {**found.facts, "theta": self.theta, "n_classes": float(len(np.unique(paced.labels)))}
         return Assignment(_without_singles(paced.labels), facts, warnings, found.stop)
+
+    def _fill(self, features: Tensor) -> None:
+        """Start the memory from unit features (N, D)."""
+        self.memory.memory.copy_(features)
 
     def start_round(self, r: int, assignment: Assignment, rng: np.random.Generator) -> RoundPlan:
         """New classes for the memory's rows; P x K batches over all pictures, a single one once a pass."""

@@ -88,6 +88,11 @@ def _network(run: RunFolder) -> str:
         said += ", and training used camera ids" if cameras else ", and training used no camera ids"
     if run.fact("identities_used") is True:
         said += ". This method trains with true identities, so it is not unsupervised"
+    source = run.fact("source")
+    if isinstance(source, dict):
+        said += (
+            f". It also learnt from {source['train']} pictures of {source['identities']} known identities of a source"
+        )
     return said + "."
 
 

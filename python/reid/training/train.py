@@ -169,12 +169,14 @@ def _prepare(
         measured = {"same_camera_first_gap": gap}
         log.say(f"same_camera: {rule} (the first gap across cameras is {gap:.2f}; {FORBID_FROM} or more forbids)")
     method = kind(config, network, train if kind.needs_pid else train.without_pid())
+    source = getattr(method, "source_facts", None)
     unit = "tracklets (weak supervision)" if config.instances == "tracklet" else "images"
     several = f", {processes.size()} processes" if processes.size() > 1 else ""
     cameras_used = asked and bool((train.camid >= 0).any())
+    identities = "are used" if kind.needs_pid else "of the source alone are used" if source else "are not used"
     log.say(
         f"method: {kind.name}, {len(train)} {unit}, {method.rounds} rounds, {device}{several}; "
-        f"identities {'are used' if kind.needs_pid else 'are not used'}, cameras {'are' if cameras_used else 'are not'}"
+        f"identities {identities}, cameras {'are' if cameras_used else 'are not'}"
     )
     facts = {
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -188,6 +190,7 @@ def _prepare(
         "weights_note": note,
         "cameras_used": cameras_used,
         **measured,
+        **({"source": source} if source else {}),
         "identities_used": kind.needs_pid,
         "instances": config.instances,
         "data": _describe(dataset),
@@ -310,8 +313,8 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
 
 @processes.first_only
 def _check_same_data(path: Path, facts: dict[str, Any]) -> None:
-    before = json.loads((path / "run.json").read_text(encoding="utf-8"))["data"]["fingerprint"]
-    if before != facts["data"]["fingerprint"]:
+    before = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    if any(before.get(k, {}).get("fingerprint") != facts.get(k, {}).get("fingerprint") for k in ("data", "source")):
         raise ValueError(f"resume={path}: the data have changed since the run began; start a new run")
 
 
