@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from reid import processes
 from reid.config import TrainConfig
 from reid.data.readers import read_dataset
 from reid.methods.protocol import Assignment, Batch, RoundPlan, StepOutput
@@ -58,6 +59,8 @@ class SpclUda(Spcl):
         super().__init__(config, network, samples)
         if not config.source:
             raise ValueError("source='': spcl-uda needs pictures with identities; without any, use method spcl")
+        if processes.size() > 1:
+            raise ValueError("method spcl-uda: runs in one process; start it without torchrun")
         dataset = read_dataset(Path(config.source).expanduser())
         source = dataset.train.take(np.flatnonzero(dataset.train.pid >= 0))
         if len(source) == 0:
