@@ -30,6 +30,13 @@ CURVES = (
     ("Retrieval (uses identities)", (("mAP", "mAP"), ("rank1", "rank-1")), 100, "%", False),
     ("Label-free score", (("reciprocity", "reciprocity"),), 100, "%", False),
     (
+        "Beside it, without labels",
+        (("stability", "stability"), ("silhouette", "silhouette"), ("mutual_share", "mutual pairs")),
+        100,
+        "%",
+        False,
+    ),
+    (
         "Clusters",
         (("n_clusters", "clusters"), ("n_outliers", "outliers"), ("largest_cluster", "largest")),
         1,
