@@ -90,9 +90,10 @@ def time_overlap(
     starts, ends = _times(start, end)
     n, scope = len(starts), _inputs.choice("scope", scope, ("all", "cross", "same"))
     try:
-        free = _inputs.pairs(list(exempt), "exempt", np.int64)
+        free = _inputs.pairs(exempt if hasattr(exempt, "shape") else list(exempt), "exempt", np.int64)
     except TypeError as error:
-        raise TypeError(f"exempt={exempt!r}: must be pairs of camera ids, like [(2, 8), (3, 5)]") from error
+        given = _inputs.shown(exempt)
+        raise TypeError(f"exempt={given}: must be pairs of camera ids, like [(2, 8), (3, 5)]") from error
     return _core.time_overlap(
         starts,
         ends,
@@ -211,7 +212,7 @@ def _times(start: Any, end: Any) -> tuple[NDArray[np.float64], NDArray[np.float6
             if high - low > _EXACT:
                 raise ValueError(f"start and end go from {low} to {high}: count in a coarser unit, or give float64")
             columns = {name: column.astype(object) - low for name, column in columns.items()}
-    starts, ends = (np.require(column, np.float64, ["C", "A"]) for column in columns.values())
+    starts, ends = (_inputs.converted(column, np.dtype(np.float64), name) for name, column in columns.items())
     if len(starts) != len(ends):
         raise ValueError(f"start has {len(starts)} entries and end {len(ends)}: both need the same")
     return starts, ends

@@ -58,7 +58,8 @@ def check_cut(x: Any, reach: float, name: str) -> None:
     cut = getattr(x, "max_distance", None)
     if cut is None:
         return
+    cut = _inputs.real("distances.max_distance", cut, low=0.0)
     if np.float32(reach) > np.float32(cut):
         raise ValueError(f"{name}={reach}: the graph holds distances up to max_distance={cut}; build it with more")
-    if np.float32(reach) >= 1 and float(cut) >= 1:
+    if np.float32(reach) >= 1 and cut >= 1:
         raise ValueError(f"{name}={reach}: every pair is a neighbour at a Jaccard distance of 1; give less")

@@ -258,11 +258,11 @@ def hdc(
         rounds=rounds,
         n_sigma=_inputs.real("n_sigma", n_sigma, low=0.0),
         threshold=None if threshold is None else _inputs.real("threshold", threshold, low=0.0),
-        outliers=bool(outliers),
+        outliers=_inputs.flag("outliers", outliers),
         similarity=_inputs.choice("similarity", similarity, ("euler", "cosine", "euclidean")),
-        normalize_centroids=bool(normalize_centroids),
+        normalize_centroids=_inputs.flag("normalize_centroids", normalize_centroids),
         isolated=_inputs.choice("isolated", isolated, ("cluster", "outlier")) == "outlier",
-        return_trace=bool(return_trace),
+        return_trace=_inputs.flag("return_trace", return_trace),
         n_jobs=_inputs.jobs(n_jobs),
         progress=_inputs.callback(progress),
     )
@@ -273,7 +273,7 @@ def hdc(
 def _given(distances: Any) -> NDArray[np.float32] | _distances.Csr:
     """Distances for kernels that take a missing pair for 1 apart."""
     cut = getattr(distances, "max_distance", None)
-    if cut is not None and np.float32(cut) < 1:
+    if cut is not None and np.float32(_inputs.real("distances.max_distance", cut, low=0.0)) < 1:
         raise ValueError(f"distances is a graph cut at max_distance={cut}: build it with max_distance=1")
     return _distances.distances(distances)
 
@@ -296,12 +296,12 @@ def _draws(n: int, n_clusters: Any, first: Any, uniforms: Any, random_state: Any
     first = int(generator.integers(n)) if first is None else _inputs.ints("first", first, low=0)
     if uniforms is None:
         return first, generator.random((k - 1) * (2 + int(math.log(k))))
-    numbers = np.asarray(uniforms)
+    numbers = _inputs.array_of(uniforms, "uniforms")
     if numbers.dtype.kind not in "fiu" and numbers.size:
         raise TypeError(f"uniforms must hold real numbers, got dtype {numbers.dtype}: give numbers in [0, 1)")
     if numbers.ndim != 2 or len(numbers) != k - 1:
         raise ValueError(f"uniforms has shape {numbers.shape}: must be ({k - 1}, L), a row for each step")
-    return first, np.require(numbers, np.float64, ["C", "A"]).ravel()
+    return first, _inputs.converted(numbers, np.dtype(np.float64), "uniforms").ravel()
 
 
 def _start(
@@ -313,15 +313,16 @@ def _start(
         if _inputs.choice("init", init, ("k-means++", "random")) == "random":
             return "labels", _inputs.generator(random_state).integers(k, size=n)
         return _draws(n, k, None, None, random_state)
-    if np.ndim(init) == 2:
+    init = _inputs.array_of(init, "init")
+    if init.ndim == 2:
         centers = _inputs.features(init, "init")
         if centers.shape != (k, shape[1]):
             raise ValueError(f"init has shape {centers.shape}: centers need shape ({k}, {shape[1]})")
         return "centers", centers
-    if np.shape(init) == (k,):
+    if init.shape == (k,):
         return "indices", _inputs.labels(init, k, "init")
-    if np.shape(init) == (n,):
+    if init.shape == (n,):
         return "labels", _inputs.labels(init, n, "init")
     raise ValueError(
-        f"init has shape {np.shape(init)}: give centers ({k}, {shape[1]}), {k} samples, or {n} labels, one a sample"
+        f"init has shape {init.shape}: give centers ({k}, {shape[1]}), {k} samples, or {n} labels, one a sample"
     )

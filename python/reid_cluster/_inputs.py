@@ -41,7 +41,7 @@ def features(x: Any, name: str = "features") -> NDArray[np.float32]:
     MemoryError
         If the converted copy does not fit.
     """
-    array = _array(x, name)
+    array = array_of(x, name)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}: convert it to float32")
     if array.ndim != 2:
@@ -50,7 +50,7 @@ def features(x: Any, name: str = "features") -> NDArray[np.float32]:
         raise ValueError(f"{name} has 0 samples (shape {array.shape}): at least one row is needed")
     if array.shape[1] == 0:
         raise ValueError(f"{name} has 0 features (shape {array.shape}): at least one column is needed")
-    return _converted(array, np.dtype(np.float32), name)
+    return converted(array, np.dtype(np.float32), name)
 
 
 def on_gpu(x: Any) -> bool:
@@ -81,19 +81,19 @@ def labels(x: Any, n: int, name: str = "labels") -> NDArray[np.int64]:
     ValueError
         If `x` is not 1-D of length `n`, is masked, or passes int64.
     """
-    array = _array(x, name)
+    array = array_of(x, name)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers, got dtype {array.dtype}: convert it to int64")
     if array.shape != (n,):
         raise ValueError(f"{name} has shape {array.shape}, but there are {n} samples: give shape ({n},)")
     if array.dtype.kind == "u" and array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise ValueError(f"{name} has {int(array.max())}: values must fit int64")
-    return _converted(array, np.dtype(np.int64), name)
+    return converted(array, np.dtype(np.int64), name)
 
 
 def times(x: Any, name: str) -> NDArray[Any]:
     """Convert `x` to a 1-D array of real numbers of its own type; TypeError or ValueError otherwise."""
-    array = _array(x, name)
+    array = array_of(x, name)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}: convert it to seconds or frames")
     if array.ndim != 1 or array.size == 0:
@@ -106,7 +106,7 @@ def pairs(x: Any, name: str, kind: type[np.signedinteger[Any]]) -> NDArray[Any]:
 
     What passes the type becomes its limit, which no sample has for its number.
     """
-    array = _array(x, name)
+    array = array_of(x, name)
     if array.shape in ((0,), (0, 2)):
         return np.empty((0, 2), kind)
     if array.dtype.kind not in "iu":
@@ -116,21 +116,21 @@ def pairs(x: Any, name: str, kind: type[np.signedinteger[Any]]) -> NDArray[Any]:
     if not np.can_cast(array.dtype, kind):
         low = 0 if array.dtype.kind == "u" else np.iinfo(kind).min
         array = np.clip(array, low, np.iinfo(kind).max)
-    return _converted(array, np.dtype(kind), name)
+    return converted(array, np.dtype(kind), name)
 
 
 def ints(name: str, value: Any, low: int) -> int:
     """Return `value` as an int of at least `low`; TypeError or ValueError otherwise."""
     if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}={value!r}: must be an integer of at least {low}")
+        raise TypeError(f"{name}={shown(value)}: must be an integer of at least {low}")
     try:
         number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}={value!r}: must be an integer of at least {low}") from None
+    except Exception:  # __index__ of anything may raise anything
+        raise TypeError(f"{name}={shown(value)}: must be an integer of at least {low}") from None
     if number < low:
-        raise ValueError(f"{name}={number}: must be at least {low}")
+        raise ValueError(f"{name}={shown(number)}: must be at least {low}")
     if number > np.iinfo(np.int64).max:
-        raise ValueError(f"{name}={number}: must be below 2**63")
+        raise ValueError(f"{name}={shown(number)}: must be below 2**63")
     return number
 
 
@@ -138,10 +138,10 @@ def real(name: str, value: Any, low: float) -> float:
     """Return `value` as a finite float of at least `low`; TypeError or ValueError otherwise."""
     try:
         number = math.nan if isinstance(value, (bool, str, bytes)) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{name}={value!r}: must be a finite number of at least {low}") from None
+    except Exception:  # __float__ of anything may raise anything
+        raise TypeError(f"{name}={shown(value)}: must be a finite number of at least {low}") from None
     if not math.isfinite(number) or number < low:
-        raise ValueError(f"{name}={value!r}: must be a finite number of at least {low}")
+        raise ValueError(f"{name}={shown(value)}: must be a finite number of at least {low}")
     return number
 
 
@@ -149,17 +149,24 @@ def finite(name: str, value: Any) -> float:
     """Return `value` as a finite float of either sign; TypeError or ValueError otherwise."""
     try:
         number = math.nan if isinstance(value, (bool, str, bytes)) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{name}={value!r}: must be a finite number") from None
+    except Exception:  # __float__ of anything may raise anything
+        raise TypeError(f"{name}={shown(value)}: must be a finite number") from None
     if not math.isfinite(number):
-        raise ValueError(f"{name}={value!r}: must be a finite number")
+        raise ValueError(f"{name}={shown(value)}: must be a finite number")
     return number
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return `value` if it is True or False; TypeError otherwise."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={shown(value)}: must be True or False")
+    return bool(value)
 
 
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     """Return `value` if it is one of `allowed`; ValueError otherwise."""
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
+        raise ValueError(f"{name}={shown(value)}: must be one of {', '.join(map(repr, allowed))}")
     return value
 
 
@@ -181,22 +188,31 @@ def jobs(n_jobs: Any) -> int:
             return min(os.cpu_count() or 1, MAX_JOBS)
     try:
         number = -1 if isinstance(n_jobs, (bool, np.bool_)) else operator.index(n_jobs)
-    except TypeError:
+    except Exception:
         number = -1
     if not 1 <= number <= MAX_JOBS:
-        raise ValueError(f"n_jobs={n_jobs!r}: must be an integer from 1 to {MAX_JOBS}, or None for all cores")
+        raise ValueError(f"n_jobs={shown(n_jobs)}: must be an integer from 1 to {MAX_JOBS}, or None for all cores")
     return number
 
 
 def callback(progress: Any) -> Progress | None:
     """Return `progress` if it can be called, or None; TypeError otherwise."""
     if progress is not None and not callable(progress):
-        raise TypeError(f"progress={progress!r}: must be callable as progress(done, total, stage), or None")
+        raise TypeError(f"progress={shown(progress)}: must be callable as progress(done, total, stage), or None")
     return progress
 
 
-def _array(x: Any, name: str) -> NDArray[Any]:
-    """`x` as a numpy array of its own type; nothing is converted yet."""
+def shown(value: Any) -> str:
+    """`value` as a message shows it: one line, not too long."""
+    try:
+        line = " ".join(repr(value).split())
+    except Exception:
+        line = f"<{type(value).__name__}>"
+    return line if len(line) <= 200 else f"{line[:120]} ... {line[-40:]}"
+
+
+def array_of(x: Any, name: str) -> NDArray[Any]:
+    """`x` as a numpy array of its own type, nothing converted; TypeError or ValueError for what is none or masked."""
     if isinstance(x, np.ma.MaskedArray):
         if np.ma.is_masked(x):
             raise ValueError(f"{name} is a masked array with masked values: fill or drop them first")
@@ -207,8 +223,11 @@ def _array(x: Any, name: str) -> NDArray[Any]:
         if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
             return np.from_dlpack(x)
         return np.asarray(x)
-    except (TypeError, ValueError, BufferError, RuntimeError) as error:
-        raise TypeError(f"{name} is no array ({type(x).__name__}: {error}): give a numpy array") from error
+    except MemoryError as error:
+        raise MemoryError(f"{name} ({type(x).__name__}) does not fit as an array: give fewer rows") from error
+    except Exception as error:  # __array__ of anything may raise anything
+        why = " ".join(str(error).split())
+        raise TypeError(f"{name} is no array ({type(x).__name__}: {why}): give a numpy array") from error
 
 
 def _from_torch(x: Any, name: str) -> NDArray[Any]:
@@ -223,8 +242,8 @@ def _from_torch(x: Any, name: str) -> NDArray[Any]:
     return np.asarray(x.resolve_conj().resolve_neg().numpy())
 
 
-def _converted(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    """`array` in `dtype`, C order, aligned; copied only if it is not so already."""
+def converted(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    """`array` in `dtype`, C order, aligned; copied only if it is not so already. MemoryError with the size."""
     try:
         with np.errstate(over="ignore"):  # what passes float32 becomes inf, and the kernel names its row
             return np.require(array, dtype, ["C", "A"])

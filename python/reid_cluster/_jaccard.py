@@ -170,10 +170,8 @@ def jaccard_graph(
 
 
 def _params(k1: Any, k2: Any, count_self: Any, weights: Any) -> tuple[int, int, bool, bool]:
-    if not isinstance(count_self, (bool, np.bool_)):
-        raise TypeError(f"count_self={count_self!r}: must be True or False")
     squared = _inputs.choice("weights", weights, ("inner", "sqeuclidean")) == "sqeuclidean"
-    return _inputs.ints("k1", k1, low=1), _inputs.ints("k2", k2, low=1), bool(count_self), squared
+    return _inputs.ints("k1", k1, low=1), _inputs.ints("k2", k2, low=1), _inputs.flag("count_self", count_self), squared
 
 
 def _found_on_gpu(
@@ -197,9 +195,7 @@ def _lists(neighbors: Any, n: int) -> tuple[NDArray[np.int32], int] | None:
         return None
     if isinstance(neighbors, Neighbors):
         neighbors = neighbors.indices
-    if hasattr(neighbors, "detach") and hasattr(neighbors, "cpu"):  # a torch tensor, perhaps on a GPU
-        neighbors = neighbors.detach().cpu()
-    array = np.asarray(neighbors)
+    array = _inputs.array_of(neighbors, "neighbors")
     if array.dtype.kind not in "iu":
         raise TypeError(f"neighbors has dtype {array.dtype}: must hold row numbers, int32 or int64")
     if array.ndim != 2 or len(array) != n:

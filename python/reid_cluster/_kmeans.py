@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from reid_cluster import _core, _inputs
 
+#: More runs than anybody waits for.
+_MAX_RUNS = 1_000_000
+
 
 class KMeans(NamedTuple):
     """Clusters around means.
@@ -106,6 +109,8 @@ def kmeans(
     x = _inputs.features(features)
     k = _inputs.ints("n_clusters", n_clusters, low=1)
     runs = _inputs.ints("n_init", n_init, low=1)
+    if runs > _MAX_RUNS:
+        raise ValueError(f"n_init={runs}: must be 1 to {_MAX_RUNS}")
     start: tuple[NDArray[np.float32] | None, list[int], bool]
     if isinstance(init, str):
         plus_plus = _inputs.choice("init", init, ("k-means++", "random")) == "k-means++"

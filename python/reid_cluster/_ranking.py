@@ -287,9 +287,7 @@ def _codes(query: Any, gallery: Any, q_name: str, g_name: str) -> tuple[NDArray[
 
 def _column(x: Any, name: str) -> NDArray[Any]:
     """`x` as a 1-D array of integers or of str."""
-    if hasattr(x, "detach") and hasattr(x, "cpu"):  # a torch tensor, perhaps on a GPU
-        x = x.detach().cpu()
-    array = np.asarray(x)
+    array = _inputs.array_of(x, name)
     if array.ndim != 1:
         raise ValueError(f"{name} has shape {array.shape}: give one id a row, shape (n,)")
     if array.dtype.kind == "O" and all(isinstance(value, str) for value in array):

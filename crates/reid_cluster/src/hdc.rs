@@ -228,8 +228,12 @@ fn check(
     };
     memory::check(
         planes + 8 * n as u128 * params.max_iter as u128,
-        &format!("hdc of {n} rows and {} columns", features.cols()),
-        "give fewer columns, or similarity=\"cosine\"",
+        &format!(
+            "hdc of {n} rows and {} columns, max_iter={},",
+            features.cols(),
+            params.max_iter
+        ),
+        "give fewer columns, a smaller max_iter, or similarity=\"cosine\"",
     )?;
     features.check_finite("features", context)?;
     squared_norms(features, "features", context)?;
