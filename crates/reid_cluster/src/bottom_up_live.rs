@@ -196,7 +196,7 @@ impl Triangle {
     ) -> Result<Self> {
         const STEP: usize = 64;
         let (c, n) = (clusters.len(), points.len());
-        let mut values = vec![f32::INFINITY; c * (c - 1) / 2];
+        let mut values = vec![0.0; c * (c - 1) / 2];
         let mut blocks = Vec::new();
         let mut rest = &mut values[..];
         for b in 0..c.div_ceil(STEP) {
@@ -216,6 +216,7 @@ impl Triangle {
         context.queue(blocks.len(), "distances", new, |(scratch, tile), t| {
             let (own, rows, head) = &blocks[t];
             let mut head = head.lock().unwrap_or_else(PoisonError::into_inner);
+            head.fill(f32::INFINITY);
             let start = Self::start(own.start, c);
             for r in steps(rows.clone(), STEP) {
                 for s in steps(r.start..n, 512) {

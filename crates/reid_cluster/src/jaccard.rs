@@ -24,6 +24,8 @@ use crate::{Context, Error, Graph, Matrix, Result, memory};
 
 /// Rows copied by one thread between two questions "go on?".
 const TURNS: usize = 1 << 10;
+/// Terms that a thread adds between two such questions: some 50 ms.
+const ADDED: usize = 1 << 24;
 
 /// Distance whose exponential weighs the neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,12 +105,24 @@ pub fn jaccard(
     let mut distances = vec![0.0_f32; n * n];
     let vectors = neighborhoods(features, params, neighbors, context)?;
     let columns = vectors.transposed(context)?;
-    let step = ((1 << 23) / n).max(context.threads());
-    for (block, rows) in distances.chunks_mut(step * n).enumerate() {
-        context.tick(block * step, n, "jaccard")?;
+    let work = |i: usize| {
+        let terms = vectors.row(i).iter();
+        n + terms
+            .map(|&(l, _)| columns.row(l as usize).len())
+            .sum::<usize>()
+    };
+    let (mut first, mut rest) = (0, &mut distances[..]);
+    while first < n {
+        context.tick(first, n, "jaccard")?;
+        let (mut last, mut sum) = (first, 0);
+        while last < n && (sum < ADDED * context.threads() || last - first < context.threads()) {
+            sum += work(last);
+            last += 1;
+        }
+        let (rows, after) = rest.split_at_mut((last - first) * n);
         context.install(|| {
             rows.par_chunks_mut(n).enumerate().for_each(|(r, row)| {
-                let i = block * step + r;
+                let i = first + r;
                 for &(l, v) in vectors.row(i) {
                     for &(j, w) in columns.row(l as usize) {
                         row[j as usize] += v.min(w);
@@ -120,6 +134,7 @@ pub fn jaccard(
                 row[i] = 0.0;
             });
         });
+        (first, rest) = (last, after);
     }
     context.tick(n, n, "jaccard")?;
     Ok(distances)

@@ -4,6 +4,9 @@ use rayon::prelude::*;
 
 use crate::{Context, Error, Result};
 
+/// Values between two questions whether to go on: some 20 ms.
+const CHECKED: usize = 1 << 24;
+
 /// Row-major `rows x cols` view of `f32`; copying it copies the reference only.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
@@ -66,7 +69,8 @@ impl<'a> Matrix<'a> {
     /// # Errors
     /// [`Error::NotFinite`], or [`Error::Interrupted`].
     pub fn check_finite(&self, name: &'static str, context: &Context<'_>) -> Result<()> {
-        let blocks = context.blocks(self.rows, 1 << 14, "check", |range| {
+        let step = (CHECKED / self.cols.max(1)).max(1);
+        let blocks = context.blocks(self.rows, step, "check", |range| {
             range
                 .into_par_iter()
                 .filter(|&i| !self.row(i).iter().all(|v| v.is_finite()))
