@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import reid_cluster
 from reid_cluster import bottom_up, knn
 
 
@@ -63,8 +65,34 @@ LONG = {
     "kmeans, seeds": ("kmeans(noise, 2000, n_jobs=1, progress=progress)", "seeds"),
     "kmeans, rounds": ('kmeans(noise, 2000, init="random", n_jobs=1, progress=progress)', "kmeans"),
     "rerank": ("rerank(x[:1000], x, n_jobs=1, progress=progress)", "search"),
+    "rerank_distances": (
+        "d = square(36_000); rerank_distances(d[:2000], d[:2000, :2000], d, n_jobs=1, progress=progress)",
+        "search",
+    ),
     "evaluate_features": ("evaluate_features(x[:9000], x, q, g, q, g + 1, n_jobs=1, progress=progress)", "rank"),
+    "evaluate_rank": ("evaluate_rank(square(40_000), g, g, g, g + 1, n_jobs=1, progress=progress)", "check"),
+    "jaccard": ("jaccard(x[:20_000, :4], 30, 6, neighbors=near[:20_000], n_jobs=1, progress=progress)", "jaccard"),
+    "bottom_up, live": (
+        'bottom_up(noise, n_merges=19_000, sizes="live", linkage="average", n_jobs=1, progress=progress)',
+        "distances",
+    ),
+    "hdc, start": ("hdc(noise, None, 500, n_jobs=1, progress=progress)", "k-means++"),
+    "hdc, rounds": (
+        'hdc(noise, None, 500, similarity="cosine", init="random", n_jobs=1, progress=progress)',
+        "assignment",
+    ),
+    "kmeans_plusplus": ("kmeans_plusplus(square(20_000), 20_000, n_jobs=1, progress=progress)", "k-means++"),
+    "dbscan": ("dbscan(square(40_000), 0.5, n_jobs=1, progress=progress)", "core points"),
+    "constrained_dbscan": (
+        "constrained_dbscan(square(40_000), 0.5, [(0, 1)], n_jobs=1, progress=progress)",
+        "core points",
+    ),
 }
+
+
+def test_ctrl_c_is_tried_in_every_function() -> None:
+    functions = {name for name in reid_cluster.__all__ if inspect.isfunction(getattr(reid_cluster, name))}
+    assert {name.split(",")[0] for name in LONG} == functions
 
 
 @pytest.mark.parametrize("name", LONG)
@@ -73,15 +101,15 @@ def test_ctrl_c_stops(name: str) -> None:
     code = f"""
 import signal
 import numpy as np
-from reid_cluster import bottom_up, evaluate_features, jaccard_graph, knn, time_overlap
-from reid_cluster import bottom_up, evaluate_features, jaccard_graph, kmeans, knn
-from reid_cluster import bottom_up, evaluate_features, jaccard_graph, knn, rerank
+from reid_cluster import *
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell inherit deafness
 x = np.zeros((40_000, 2048), np.float32)
 noise = np.random.default_rng(0).standard_normal((20_000, 512), np.float32)
 q, g = np.zeros(9_000, int), np.zeros(40_000, int)
 near = np.column_stack([np.arange(40_000), np.tile(np.arange(30), (40_000, 1))])
 told = []
+def square(n):
+    return np.zeros((n, n), np.float32)  # address space only, read as zeros
 def progress(done, total, stage):
     if stage == "{stage}" and done and not told:
         told.append(1); print("running", flush=True)
