@@ -87,7 +87,7 @@ def jaccard(
     >>> [round(float(d), 2) for d in jaccard(x, k1=3, k2=1)[0]]
     [0.0, 0.01, 0.03, 1.0, 1.0]
     """
-    x, params = _inputs.features(features), _params(k1, k2, count_self, weights)
+    x, params = _inputs.features(features), settings(k1, k2, count_self, weights)
     jobs, report = _inputs.jobs(n_jobs), _inputs.callback(progress)
     if neighbors is None and _inputs.on_gpu(features):
         neighbors = _found_on_gpu(features, x, params, jobs, report)
@@ -151,7 +151,7 @@ def jaccard_graph(
     >>> dbscan(graph, eps=0.5, min_samples=2).tolist()
     [0, 0, 0, 1, 1]
     """
-    x, params = _inputs.features(features), _params(k1, k2, count_self, weights)
+    x, params = _inputs.features(features), settings(k1, k2, count_self, weights)
     cut = _inputs.real("max_distance", max_distance, low=0.0)
     jobs, report = _inputs.jobs(n_jobs), _inputs.callback(progress)
     if neighbors is None and _inputs.on_gpu(features):
@@ -169,7 +169,8 @@ def jaccard_graph(
     return graph
 
 
-def _params(k1: Any, k2: Any, count_self: Any, weights: Any) -> tuple[int, int, bool, bool]:
+def settings(k1: Any, k2: Any, count_self: Any, weights: Any) -> tuple[int, int, bool, bool]:
+    """k1, k2, count_self, and whether `weights` are those of square distances; TypeError or ValueError otherwise."""
     squared = _inputs.choice("weights", weights, ("inner", "sqeuclidean")) == "sqeuclidean"
     return _inputs.ints("k1", k1, low=1), _inputs.ints("k2", k2, low=1), _inputs.flag("count_self", count_self), squared
 

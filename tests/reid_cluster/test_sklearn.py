@@ -280,6 +280,14 @@ def test_pipelines():
         np.testing.assert_array_equal(routed.fit_predict(x, **times), wanted)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"k2": 0}, {"max_distance": np.nan}, {"max_distance": 2}, {"weights": "x"}, {"count_self": "no"}]
+)
+def test_settings_of_the_transformer_are_checked_when_fitted(wrong):
+    with pytest.raises((TypeError, ValueError), match=f"{next(iter(wrong))}="):
+        KReciprocalTransformer(**wrong).fit(people(20)[0])
+
+
 def test_votes_of_the_nearest_fitted_rows():
     x, ids = people()
     vote = make_pipeline(KReciprocalTransformer(20, max_distance=1), KNeighborsClassifier(3, metric="precomputed"))

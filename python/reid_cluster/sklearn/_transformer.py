@@ -9,6 +9,7 @@ from sklearn.neighbors import sort_graph_by_row_values
 from sklearn.utils.validation import check_is_fitted
 
 from reid_cluster import _inputs, jaccard_graph, knn
+from reid_cluster._jaccard import settings
 from reid_cluster.sklearn import _encoding
 from reid_cluster.sklearn._checks import rows, threads
 
@@ -112,7 +113,10 @@ class KReciprocalTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             The fitted estimator.
         """
         x = rows(self, X)
-        k1, itself = _inputs.ints("k1", self.k1, low=1), not self.count_self
+        k1, _, count_self, _ = settings(self.k1, self.k2, self.count_self, self.weights)
+        if _inputs.real("max_distance", self.max_distance, low=0.0) > 1:
+            raise ValueError(f"max_distance={self.max_distance}: must be 0 to 1")
+        itself = not count_self
         k1 = min(k1, len(x) - itself)
         self._half = min(round(k1 / 2) + 1, k1 + itself)  # halves round to even, as in the published code
         self._ranks = knn(x, k1 + itself, n_jobs=threads(self.n_jobs)).indices
