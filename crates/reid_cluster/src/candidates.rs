@@ -24,7 +24,7 @@ use crate::{Context, Matrix, Result, memory};
 
 /// Fewer rows or columns are searched in full: finding directions costs as much as products of some thousand rows.
 const MIN_ROWS: usize = if cfg!(test) { 2000 } else { 8000 };
-const MIN_COLS: usize = 128;
+const MIN_COLS: usize = if cfg!(test) { 128 } else { 768 };
 /// Most directions of a sketch.
 const MAX_DIMS: usize = 320;
 /// Cost of a fine bound, in pairs of a full tile.
