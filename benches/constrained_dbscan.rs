@@ -46,7 +46,7 @@ fn labels(c: &mut Criterion) {
         });
         if n == 32_621 {
             group.bench_function(format!("{n}/relaxed"), |b| {
-                b.iter(|| run(&pairs, Some(0.0)))
+                b.iter(|| run(&pairs, Some(0.0)));
             });
             group.bench_function(format!("{n}/no_links"), |b| b.iter(|| run(&[], None)));
         }
