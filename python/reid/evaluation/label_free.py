@@ -101,13 +101,14 @@ def silhouette(
     graph = reid_cluster.jaccard_graph(features[inside], k1, k2, max_distance=1.0, n_jobs=n_jobs)
     close = csr_array((1 - graph.data, graph.indices, graph.indptr), shape=graph.shape)
     member = csr_array((np.ones(len(number)), (np.arange(len(number)), number)), shape=(len(number), len(sizes)))
-    shared = (close @ member).toarray()  # (n, C) sums of 1 - J over each cluster; a pair that is not stored adds 0
-    rows = np.arange(len(number))
+    shared = (close @ member).tocsr()  # (n, C) sums of 1 - J over each cluster; a pair that is not stored adds 0
+    rows = np.repeat(np.arange(len(number)), np.diff(shared.indptr))
+    mine = shared.indices == number[rows]
     own = sizes[number]
-    a = 1 - (shared[rows, number] - 1) / np.maximum(own - 1, 1)  # itself counts 1 in the sum
-    others = 1 - shared / sizes
-    others[rows, number] = np.inf
-    b = others.min(axis=1)
+    a = 1 - (shared.data[mine] - 1) / np.maximum(own - 1, 1)  # itself counts 1 in the sum, so each row has its entry
+    nearest = np.zeros(len(number))  # a cluster without a stored pair is at distance 1
+    np.maximum.at(nearest, rows[~mine], (shared.data / sizes[shared.indices])[~mine])
+    b = 1 - nearest
     value = np.where(own > 1, (b - a) / np.maximum(np.maximum(a, b), 1e-12), 0.0)
     return float(value.mean())
 

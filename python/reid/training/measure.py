@@ -49,7 +49,8 @@ def _look(
     threads = job.config.workers or None
     row["reciprocity"] = reciprocity(now, n_jobs=threads)
     if before is not None and labels is not None:
-        row["stability"] = stability(before.labels, labels)
+        if row["round"] > 1:  # before, nothing was clustered
+            row["stability"] = stability(before.labels, labels)
         row["drift"] = drift(before.features, now)
         row["silhouette"] = silhouette(now, labels, n_jobs=threads)
     if len(np.unique(job.train.camid)) > 1:
