@@ -111,6 +111,11 @@ class TrainConfig:
         if (self.height is None) != (self.width is None):
             raise ValueError(f"height={self.height}, width={self.width}: give both or neither")
 
+    @property
+    def uses_cameras(self) -> bool:
+        """Whether a run reads camera ids."""
+        return self.same_camera != "allow" or self.center_cameras
+
     def _check(self, name: str, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
         """Refuse a number outside [low, high]; None and the word auto pass."""
         value = getattr(self, name)

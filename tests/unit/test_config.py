@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from reid.config import from_mapping, preset_names, read_preset, read_toml, write_toml
+from reid.config import TrainConfig, from_mapping, preset_names, read_preset, read_toml, write_toml
 from reid.methods import METHODS
 from reid.methods.buc import BucConfig
+from reid.methods.ccc import CccConfig
+from reid.methods.cluster_contrast import ClusterContrastConfig
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -70,3 +72,13 @@ def test_broken_files(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("seed = = 1")
     with pytest.raises(ValueError, match=r"bad\.toml: not a TOML file"):
         read_toml(tmp_path / "bad.toml")
+
+
+def test_settings_say_whether_cameras_are_read() -> None:
+    assert not TrainConfig().uses_cameras
+    assert TrainConfig(same_camera="auto").uses_cameras
+    assert ClusterContrastConfig().uses_cameras
+    assert not ClusterContrastConfig(camera_batches=False).uses_cameras
+    assert ClusterContrastConfig(camera_batches=False, labels="mutual").uses_cameras
+    assert CccConfig(camera_batches=False).uses_cameras
+    assert not CccConfig(camera_batches=False, camera_entropy=False, rule="cm").uses_cameras

@@ -66,6 +66,11 @@ class GraphConfig(TrainConfig):
             )
 
     @property
+    def uses_cameras(self) -> bool:
+        """Whether a run reads camera ids."""
+        return super().uses_cameras or self.labels == "mutual"
+
+    @property
     def eps_range(self) -> tuple[float, float]:
         """Smallest and largest eps that may be used, before retries."""
         return (EPS_LOW, EPS_HIGH) if self.eps == "auto" else (self.eps, self.eps)

@@ -19,6 +19,7 @@ went to cluster 0), the start of HDC is seeded.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -75,6 +76,11 @@ class CccConfig(ContrastConfig):
             self._check(name, 0)
         self._check("hdc_max_iter", 1)
 
+    @property
+    def uses_cameras(self) -> bool:
+        """Whether a run reads camera ids."""
+        return super().uses_cameras or self.camera_entropy or self.rule.endswith("_camera")
+
 
 class Ccc:
     """The method as the training loop sees it (`reid.methods.protocol.Method`)."""
@@ -85,9 +91,11 @@ class Ccc:
 
     def __init__(self, config: CccConfig, network: Embedder, samples: Samples) -> None:
         self.network, self.samples = network, samples
-        self.config = resolve(config, len(samples), rounds=16)
-        assert self.config.rounds is not None
-        self.rounds = self.config.rounds
+        resolved = resolve(config, len(samples), rounds=16)
+        assert resolved.rounds is not None
+        self.rounds = resolved.rounds
+        self.warmup = self.rounds // 6 if config.warmup_rounds is None else config.warmup_rounds
+        self.config = dataclasses.replace(resolved, warmup_rounds=self.warmup)
         self.pseudo = PseudoLabels(self.config, samples)
         self.optimizer = make_optimizer(self.config, network)
 
@@ -99,10 +107,9 @@ class Ccc:
     def assign(self, r: int, extract: Extract) -> Assignment:
         """DBSCAN in the warm-up, then HDC or k-means."""
         c = self.config
-        assert c.warmup_rounds is not None
         self._features = extract(self.network)  # (N, D) unit rows
         self._centroids: NDArray[np.float32] | None = None
-        if c.clusterer == "dbscan" or (c.warmup_dbscan and r <= c.warmup_rounds):
+        if c.clusterer == "dbscan" or (c.warmup_dbscan and r <= self.warmup):
             found = self.pseudo(self._features)
         else:
             found, self._centroids = self._by_number(r)
@@ -124,7 +131,7 @@ class Ccc:
             features, labels = torch.from_numpy(self._features[kept]), torch.from_numpy(assignment.labels[kept])
             memory = CameraMemory.from_means(features, labels, **settings)
         self.memory = memory.to(next(self.network.parameters()).device)
-        return plan_round(c, r, assignment.labels, self.samples, self.optimizer, rng)
+        return plan_round(c, r, assignment.labels, self.samples, self.optimizer, rng, self.warmup)
 
     def step(self, batch: Batch) -> StepOutput:
         """Loss of a batch against the memory as it was before the batch."""

@@ -72,6 +72,11 @@ class ContrastConfig(GraphConfig):
         self._check("lr_gamma", 0, 1, open_low=True)
         self._check("momentum", 0, 0.999)
 
+    @property
+    def uses_cameras(self) -> bool:
+        """Whether a run reads camera ids."""
+        return super().uses_cameras or self.camera_batches
+
 
 Config = TypeVar("Config", bound=ContrastConfig)
 
@@ -92,17 +97,15 @@ def resolve(config: Config, n: int, rounds: int) -> Config:
         "augmentation": "light" if pretrained else "color",
         "rounds": total,
     }
-    if hasattr(config, "warmup_rounds"):
-        automatic["warmup_rounds"] = total // 6
     missing = {name: value for name, value in automatic.items() if getattr(config, name) is None}
     return dataclasses.replace(config, **missing)  # type: ignore[arg-type]
 
 
-def make_optimizer(config: ContrastConfig, *networks: nn.Module) -> torch.optim.Adam:
+def make_optimizer(config: ContrastConfig, network: nn.Module) -> torch.optim.Adam:
     """Adam over everything that trains."""
     import torch
 
-    parameters = [p for network in networks for p in network.parameters() if p.requires_grad]
+    parameters = [p for p in network.parameters() if p.requires_grad]
     return torch.optim.Adam(parameters, lr=config.lr or 0.0, weight_decay=config.weight_decay)
 
 
@@ -113,8 +116,12 @@ def plan_round(
     samples: Samples,
     optimizer: torch.optim.Optimizer,
     rng: np.random.Generator,
+    warmup: int = 0,
 ) -> RoundPlan:
-    """Camera-aware P x K batches over the labelled samples, `iters` steps, the learning rate of round `r`."""
+    """Camera-aware P x K batches over the labelled samples, `iters` steps, the learning rate of round `r`.
+
+    Over `warmup` rounds it rises to its value.
+    """
     from reid.data.samplers import ClusterBatches
 
     camid = samples.camid if config.camera_batches else None
@@ -122,7 +129,6 @@ def plan_round(
     assert config.iters is not None
     assert config.lr is not None
     assert config.lr_step is not None
-    warmup = getattr(config, "warmup_rounds", None) or 0
     lr = step_lr(r - 1, config.lr, step=config.lr_step, gamma=config.lr_gamma, warmup=warmup)
     return RoundPlan(batches, config.iters, optimizer, lambda step: lr, augment(config))
 

@@ -161,7 +161,7 @@ def _prepare(
         start_neck(network, torch.from_numpy(extract(network, pictures, normalize=False)).to(device))
     processes.copy_from_first(network.state_dict().values())
     log.say(f"network: {config.backbone}, {config.height}x{config.width} pixels; {note}")
-    asked = config.same_camera != "allow" or config.center_cameras or getattr(config, "camera_batches", False)
+    cameras_used = config.uses_cameras and bool((train.camid >= 0).any())
     measured = {}
     if config.same_camera == "auto":
         rule, gap = choose_same_camera(extract(network, pictures), train.camid, n_jobs=config.workers or None)
@@ -172,7 +172,6 @@ def _prepare(
     source = getattr(method, "source_facts", None)
     unit = "tracklets (weak supervision)" if config.instances == "tracklet" else "images"
     several = f", {processes.size()} processes" if processes.size() > 1 else ""
-    cameras_used = asked and bool((train.camid >= 0).any())
     identities = "are used" if kind.needs_pid else "of the source alone are used" if source else "are not used"
     log.say(
         f"method: {kind.name}, {len(train)} {unit}, {method.rounds} rounds, {device}{several}; "
