@@ -41,8 +41,6 @@ class SpclConfig(ContrastConfig):
 
     eps_gap: float = 0.02
     """How much smaller and larger the eps of the two other clusterings is (0.02)."""
-    fresh_features: bool = False
-    """Cluster features that are extracted anew each round, instead of the memory."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,8 +85,7 @@ class Spcl:
         c = self.config
         if r == 1:
             self._fill(torch.from_numpy(extract(self.network)))
-        instances = self.memory.memory[self.memory.n_source :]
-        features = extract(self.network) if c.fresh_features else instances.cpu().numpy()
+        features = self.memory.memory[self.memory.n_source :].cpu().numpy()
         found, tight, loose, _ = self.pseudo.nested(features, c.eps_gap)
         paced = self_paced_labels(found.labels, tight, loose, self.theta if self.theta >= 0 else None)
         warnings = found.warnings
