@@ -11,8 +11,8 @@ cluster:
    far from each other ("diversity samples", which must pass a test of reliability) are mixed into marginal rows, the
    medoid into the central one. The teacher follows the student by an exponential moving average.
 
-The teacher is what is evaluated and saved. Presets `cdsm-*` follow the authors' code but for its index bug, which
-`legacy_index` brings back. `memory` chooses the banks that the paper compares with.
+The teacher is what is evaluated and saved. Presets `cdsm-*` follow the authors' code, its index bug
+(`legacy_index`) included. `memory` chooses the banks that the paper compares with.
 """
 
 from __future__ import annotations

@@ -191,6 +191,19 @@ def test_noise_has_its_deviation() -> None:
     assert float((out - 128 / 255).std()) == pytest.approx(0.05, rel=0.03)
 
 
+def test_pad_moves_a_picture_by_whole_pixels_into_black() -> None:
+    images = torch.randint(1, 256, (50, 3, 12, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    moved = raw(Augment(**NOTHING | {"pad": 3}), images)
+    framed = torch.nn.functional.pad(images / 255, (3, 3, 3, 3))
+    seen = set()
+    for out, whole in zip(moved, framed, strict=True):
+        places = [(i, j) for i in range(7) for j in range(7)]
+        found = [(i, j) for i, j in places if torch.allclose(out, whole[:, i : i + 12, j : j + 8], atol=1e-5)]
+        assert len(found) == 1
+        seen.update(found)
+    assert len(seen) > 15
+
+
 def test_erase_fills_a_rectangle_with_the_mean_pixel() -> None:
     images = torch.full((200, 3, 32, 16), 255, dtype=torch.uint8)
     out = Augment(**NOTHING | {"erase": 0.5})(images, rng(), mean=MEAN, std=STD)
