@@ -3,7 +3,7 @@
 A round:
 
 1. f_i = unit feature of each training picture; J = k-reciprocal Jaccard distance; labels = DBSCAN(J, eps); outliers
-   are left out of this round.
+   are left out of this round, or are classes of one.
 2. memory M, one row a cluster: the normalised mean of its features.
 3. `iters` batches of P clusters x K pictures: loss of a unit feature x with cluster y = cross-entropy of the logits
    x . M_c / tau; after each step, in the batch's order, M_y <- n(m M_y + (1 - m) x) (memory `cm`), or once per cluster
@@ -11,7 +11,8 @@ A round:
 
 Weights, Adam's state and the learning rate live on; the memory is made anew each round. Presets `cluster-contrast-*`
 follow the authors' code. Where the defaults leave the paper: see `ContrastConfig`, whose brackets give the paper's
-values; the sampler never drops the rest of a pass.
+values; with pretrained weights pictures without a cluster are classes of one; the sampler never drops the rest of a
+pass.
 """
 
 from __future__ import annotations
@@ -24,7 +25,15 @@ import numpy as np
 
 from reid.clustering.pseudo import PseudoLabels
 from reid.config import TrainConfig
-from reid.methods.contrast import ContrastConfig, load_state, make_optimizer, plan_round, resolve, save_state
+from reid.methods.contrast import (
+    OutlierConfig,
+    classes,
+    load_state,
+    make_optimizer,
+    plan_round,
+    resolve,
+    save_state,
+)  # fmt: skip
 from reid.methods.protocol import Assignment, Batch, Extract, RoundPlan, StepOutput
 
 if TYPE_CHECKING:
@@ -37,7 +46,7 @@ __all__ = ["ClusterContrast", "ClusterContrastConfig"]
 
 
 @dataclass(frozen=True)
-class ClusterContrastConfig(ContrastConfig):
+class ClusterContrastConfig(OutlierConfig):
     """Settings of Cluster Contrast. The values in brackets are the paper's (preset `cluster-contrast-market`)."""
 
     memory: Literal["cm", "cm-hard"] = "cm"
@@ -76,21 +85,23 @@ class ClusterContrast:
 
         from reid.memory.cluster import ClusterMemory
 
-        c, kept = self.config, assignment.labels >= 0
+        c, labels = self.config, classes(self.config, assignment.labels)
+        kept, device = labels >= 0, next(self.network.parameters()).device
         self.memory = ClusterMemory.from_means(
-            torch.from_numpy(self._features[kept]), torch.from_numpy(assignment.labels[kept]),
+            torch.from_numpy(self._features[kept]), torch.from_numpy(labels[kept]),
             temperature=c.temperature, momentum=c.momentum, hard=c.memory == "cm-hard",
-        ).to(next(self.network.parameters()).device)  # fmt: skip
-        return plan_round(c, r, assignment.labels, self.samples, self.optimizer, rng)
+        ).to(device)  # fmt: skip
+        self._classes = torch.from_numpy(labels).to(device)
+        return plan_round(c, r, labels, self.samples, self.optimizer, rng)
 
     def step(self, batch: Batch) -> StepOutput:
         """Cross-entropy of a batch against the memory as it was before the batch."""
         x = self.network.retrieval(batch.images)  # (B, D) unit rows
-        return StepOutput(self.memory.loss(x, batch.label), x.detach())
+        return StepOutput(self.memory.loss(x, self._classes[batch.index]), x.detach())
 
     def update(self, batch: Batch, out: StepOutput) -> None:
         """Mix the batch into its clusters' rows."""
-        self.memory.update(out.embeddings, batch.label)
+        self.memory.update(out.embeddings, self._classes[batch.index])
 
     def state_dict(self) -> dict[str, Tensor]:
         """Adam's state, and the last good labels."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 
 from reid.clustering.pseudo import GraphConfig, Labels, PseudoLabels
+from reid.clustering.reliability import singletons
 from reid.methods.protocol import RoundPlan
 from reid.methods.schedules import step_lr
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from reid.data.transforms import Augment
 
 __all__ = [
-    "ContrastConfig", "load_optimizer", "load_state", "make_optimizer", "optimizer_state", "plan_round", "resolve",
-    "save_state",
+    "ContrastConfig", "OutlierConfig", "classes", "load_optimizer", "load_state", "make_optimizer", "optimizer_state",
+    "plan_round", "resolve", "save_state",
 ]  # fmt: skip
 
 
@@ -59,8 +60,8 @@ class ContrastConfig(GraphConfig):
     """Factor on the learning rate (0.1)."""
     augmentation: Literal["color", "light", "paper"] | None = None
     """paper: flip, 10 black pixels around and a random crop, erasing; light: small shifts and zooms, flip, erasing;
-    color: also gain, saturation, gamma, blur and noise. Default: color from random weights, light from pretrained
-    ones."""
+    color: also gain, saturation, gamma, blur and noise. Default: color from random weights, paper from pretrained
+    ones (light lets them overfit small sets)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,6 +77,15 @@ class ContrastConfig(GraphConfig):
     def uses_cameras(self) -> bool:
         """Whether a run reads camera ids."""
         return super().uses_cameras or self.camera_batches
+
+
+@dataclass(frozen=True)
+class OutlierConfig(ContrastConfig):
+    """Settings of methods whose memory has a row a cluster. The values in brackets are the papers'."""
+
+    outliers: Literal["drop", "single"] | None = None
+    """Pictures without a cluster: left out of the round (drop), or each a class of its own, which the others are told
+    apart from (single, as SpCL). Default: drop, with pretrained weights single."""
 
 
 Config = TypeVar("Config", bound=ContrastConfig)
@@ -94,11 +104,18 @@ def resolve(config: Config, n: int, rounds: int) -> Config:
         "momentum": 0.2 if pretrained else 0.8,
         "lr": 3.5e-4 if pretrained else 2e-3,
         "lr_step": math.ceil(0.7 * total),
-        "augmentation": "light" if pretrained else "color",
+        "augmentation": "paper" if pretrained else "color",
         "rounds": total,
     }
+    if isinstance(config, OutlierConfig):
+        automatic["outliers"] = "single" if pretrained else "drop"
     missing = {name: value for name, value in automatic.items() if getattr(config, name) is None}
     return dataclasses.replace(config, **missing)  # type: ignore[arg-type]
+
+
+def classes(config: OutlierConfig, labels: Labels) -> Labels:
+    """What is trained on: clusters, and behind them the outliers as classes of one where they are to be."""
+    return singletons(labels) if config.outliers == "single" else labels
 
 
 def make_optimizer(config: ContrastConfig, network: nn.Module) -> torch.optim.Adam:

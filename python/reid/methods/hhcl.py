@@ -17,7 +17,15 @@ import numpy as np
 
 from reid.clustering.pseudo import PseudoLabels
 from reid.config import TrainConfig
-from reid.methods.contrast import ContrastConfig, load_state, make_optimizer, plan_round, resolve, save_state
+from reid.methods.contrast import (
+    OutlierConfig,
+    classes,
+    load_state,
+    make_optimizer,
+    plan_round,
+    resolve,
+    save_state,
+)  # fmt: skip
 from reid.methods.protocol import Assignment, Batch, Extract, RoundPlan, StepOutput
 
 if TYPE_CHECKING:
@@ -30,7 +38,7 @@ __all__ = ["Hhcl", "HhclConfig"]
 
 
 @dataclass(frozen=True)
-class HhclConfig(ContrastConfig):
+class HhclConfig(OutlierConfig):
     """Settings of HHCL. The values in brackets are the paper's (preset `hhcl-market`)."""
 
     memory: Literal["hybrid", "instances"] = "hybrid"
@@ -79,8 +87,9 @@ class Hhcl:
 
         from reid.memory.hhcl import HybridClusterMemory, InstanceClusterMemory
 
-        c, kept = self.config, assignment.labels >= 0
-        features, labels = torch.from_numpy(self._features[kept]), torch.from_numpy(assignment.labels[kept])
+        c, which = self.config, classes(self.config, assignment.labels)
+        kept, device = which >= 0, next(self.network.parameters()).device
+        features, labels = torch.from_numpy(self._features[kept]), torch.from_numpy(which[kept])
         settings = {
             "temperature": c.temperature, "momentum": c.momentum, "weight": c.hard_weight,
             "smoothing": 0.1 if c.label_smoothing else 0.0,
@@ -90,17 +99,18 @@ class Hhcl:
             memory = HybridClusterMemory.from_means(features, labels, reading=c.loss, **settings)
         else:
             memory = InstanceClusterMemory.from_samples(features, labels, c.per_cluster, rng, **settings)
-        self.memory = memory.to(next(self.network.parameters()).device)
-        return plan_round(c, r, assignment.labels, self.samples, self.optimizer, rng)
+        self.memory = memory.to(device)
+        self._classes = torch.from_numpy(which).to(device)
+        return plan_round(c, r, which, self.samples, self.optimizer, rng)
 
     def step(self, batch: Batch) -> StepOutput:
         """Both losses of a batch against the memories as they were before the batch."""
         x = self.network.retrieval(batch.images)  # (B, D) unit rows
-        return StepOutput(self.memory.loss(x, batch.label), x.detach())
+        return StepOutput(self.memory.loss(x, self._classes[batch.index]), x.detach())
 
     def update(self, batch: Batch, out: StepOutput) -> None:
         """Mix the batch into its clusters' rows."""
-        self.memory.update(out.embeddings, batch.label)
+        self.memory.update(out.embeddings, self._classes[batch.index])
 
     def state_dict(self) -> dict[str, Tensor]:
         """Adam's state, and the last good labels."""

@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from reid import processes
 from reid.clustering.cameras import center_cameras
+from reid.clustering.reliability import singletons
 from reid.data.pictures import Pictures
 from reid.evaluation.label_free import drift, mutual_share, reciprocity, silhouette, stability
 from reid.evaluation.retrieval import evaluate_retrieval
@@ -57,7 +58,8 @@ def _look(
         row["mutual_share"] = mutual_share(center_cameras(now, job.train.camid), job.train.camid)
     known = job.train.pid >= 0
     if labels is not None and known.any():
-        row["oracle_ari"] = float(adjusted_rand_score(job.train.pid[known], labels[known]))
+        # Outliers are strangers to each other, no cluster of their own.
+        row["oracle_ari"] = float(adjusted_rand_score(job.train.pid[known], singletons(labels)[known]))
     return row
 
 
