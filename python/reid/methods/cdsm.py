@@ -3,7 +3,8 @@
 As Cluster Contrast (`reid.methods.cluster_contrast`), with a mean teacher and a memory that keeps the breadth of a
 cluster:
 
-1. teacher features f; Jaccard distance; DBSCAN at eps, eps - gap and eps + gap; outliers are left out.
+1. teacher features f; Jaccard distance; DBSCAN at eps, eps - gap and eps + gap; outliers are left
+   out, or are classes of one.
 2. memory of a cluster: a central row, the mean of its core samples, and M marginal rows, means of M parts of them.
 3. loss of a student feature x: (1 - w) cross-entropy against the central rows + w cross-entropy against the marginal
    ones (mean over the own, the nearest of each other cluster).
@@ -27,7 +28,15 @@ import numpy as np
 from reid.clustering.pseudo import PseudoLabels
 from reid.clustering.reliability import diversity_scores
 from reid.config import TrainConfig
-from reid.methods.contrast import ContrastConfig, load_state, make_optimizer, plan_round, resolve, save_state
+from reid.methods.contrast import (
+    OutlierConfig,
+    classes,
+    load_state,
+    make_optimizer,
+    plan_round,
+    resolve,
+    save_state,
+)
 from reid.methods.protocol import Assignment, Batch, Extract, RoundPlan, StepOutput
 
 if TYPE_CHECKING:
@@ -40,7 +49,7 @@ __all__ = ["Cdsm", "CdsmConfig"]
 
 
 @dataclass(frozen=True)
-class CdsmConfig(ContrastConfig):
+class CdsmConfig(OutlierConfig):
     """Settings of CDSM. The values in brackets are the paper's (preset `cdsm-market`)."""
 
     memory: Literal["diversity", "diversity-all", "slots", "hybrid", "instances", "cm", "cm-hard"] = "diversity"
@@ -104,9 +113,12 @@ class Cdsm:
         import torch
 
         self.teacher.train()
-        self.memory = self._memory(assignment.labels, rng).to(next(self.network.parameters()).device)
-        self._trusted = torch.from_numpy(self._reliable).to(self.memory.memory.device)
-        return plan_round(self.config, r, assignment.labels, self.samples, self.optimizer, rng)
+        labels, alone = classes(self.config, assignment.labels), assignment.labels < 0
+        device = next(self.network.parameters()).device
+        self.memory = self._memory(labels, self._core | alone, rng).to(device)
+        self._trusted = torch.from_numpy(self._reliable | alone).to(device)
+        self._classes = torch.from_numpy(labels).to(device)
+        return plan_round(self.config, r, labels, self.samples, self.optimizer, rng)
 
     def step(self, batch: Batch) -> StepOutput:
         """The student's loss; the teacher sees the same views, with their batch statistics."""
@@ -115,16 +127,17 @@ class Cdsm:
         x = self.network.retrieval(batch.images)  # (B, D) unit rows
         with torch.no_grad():
             e = self.teacher.retrieval(batch.images)  # (B, D) unit rows
-        return StepOutput(self.memory.loss(x, batch.label), e)
+        return StepOutput(self.memory.loss(x, self._classes[batch.index]), e)
 
     def update(self, batch: Batch, out: StepOutput) -> None:
         """Mine the batch, mix what was found into the rows, and let the teacher follow."""
         from reid.models.ema import update_teacher
 
+        labels = self._classes[batch.index]
         if self.config.memory == "diversity":
-            self.memory.update(out.embeddings, batch.label, self._trusted[batch.index])
+            self.memory.update(out.embeddings, labels, self._trusted[batch.index])
         else:
-            self.memory.update(out.embeddings, batch.label)
+            self.memory.update(out.embeddings, labels)
         update_teacher(self.teacher, self.network, self.updates, alpha=self.config.teacher_momentum)
         self.updates += 1
 
@@ -141,8 +154,8 @@ class Cdsm:
         self.teacher.load_state_dict({k[8:]: v for k, v in state.items() if k.startswith("teacher.")})
         load_state(self.pseudo, self.optimizer, state)
 
-    def _memory(self, labels: np.ndarray, rng: np.random.Generator) -> Any:
-        """The bank that the settings name, from the teacher's features."""
+    def _memory(self, labels: np.ndarray, core: np.ndarray, rng: np.random.Generator) -> Any:
+        """The bank that the settings name, from the teacher's features; some take those of `core` samples only."""
         import torch
 
         from reid.memory.cdsm import DiversityMemory, SlotMemory
@@ -150,7 +163,7 @@ class Cdsm:
         from reid.memory.hhcl import HybridClusterMemory, InstanceClusterMemory
 
         c = self.config
-        kept = self._core if c.memory.startswith("diversity") else labels >= 0
+        kept = (labels >= 0) & (core | (not c.memory.startswith("diversity")))
         features, clusters = torch.from_numpy(self._features[kept]), torch.from_numpy(labels[kept])
         common = {"temperature": c.temperature, "momentum": c.momentum}
         smoothing = 0.1 if c.label_smoothing else 0.0
