@@ -37,11 +37,36 @@ class Synthetic:
     """Show where an error comes from."""
 
 
+@dataclass(frozen=True)
+class CropsOptions:
+    """Cut the boxes of MOT sequences out of their frames; write them with a table, samples.csv, for --data."""
+
+    mot: tyro.conf.Positional[Path]
+    """A sequence folder (img1, and gt/gt.txt, one .txt of a tracker, or det/det.txt), or a folder of several."""
+    folder: tyro.conf.Positional[Path]
+    """Folder to be made; must not hold anything yet."""
+    source: Literal["auto", "gt", "tracker", "det"] = "auto"
+    """Which boxes: ground truth, tracker output, detections; auto: the first of them that is there."""
+    every: int = 1
+    """Take every so manieth frame, with all boxes in it."""
+    min_height: int = 16
+    """Leave out boxes of fewer pixels in height (inside the frame)."""
+    fps: float | None = None
+    """Frames a second. Default: frameRate in seqinfo.ini."""
+    shared_ids: bool = True
+    """Ground truth: one id is one identity in all sequences. With --no-shared-ids an id holds within its sequence."""
+    common_clock: bool = False
+    """All sequences begin at the same moment, so their times can be compared."""
+    debug: bool = False
+    """Show where an error comes from."""
+
+
 USAGE = """usage: reid-data ACTION ...
 
 Make data for re-identification. Actions:
 
   synthetic FOLDER   draw synthetic walkers in the layout of Market-1501
+  crops MOT FOLDER   cut the boxes of MOT sequences (ground truth, trackers) out of their frames
 
 `reid-data ACTION --help` lists an action's flags.
 """
@@ -57,8 +82,10 @@ def _command(argv: list[str]) -> None:
         print(USAGE, end="")
     elif argv[0] == "synthetic":
         _synthetic(parse(Synthetic, argv[1:], program="reid-data synthetic", description=Synthetic.__doc__ or ""))
+    elif argv[0] == "crops":
+        _crops(parse(CropsOptions, argv[1:], program="reid-data crops", description=CropsOptions.__doc__ or ""))
     else:
-        raise UsageError(f"action={argv[0]!r}: {nearest(argv[0], ['synthetic'])}")
+        raise UsageError(f"action={argv[0]!r}: {nearest(argv[0], ['synthetic', 'crops'])}")
 
 
 def _synthetic(asked: Synthetic) -> None:
@@ -71,6 +98,25 @@ def _synthetic(asked: Synthetic) -> None:
     root = write_market(config, asked.folder)
     print(f"results: {root}  (bounding_box_train, query, bounding_box_test, samples.csv)")
     print(f"next: reid-train --method buc --data {root}")
+
+
+def _crops(asked: CropsOptions) -> None:
+    from reid.data.crops import write_crops
+    from reid.data.mot import read_mot
+
+    data = read_mot(
+        asked.mot, source=asked.source, fps=asked.fps, shared_ids=asked.shared_ids, common_clock=asked.common_clock
+    )
+    for note in data.describe():
+        print(note)
+    done = write_crops(data, asked.folder, every=asked.every, min_height=asked.min_height)
+    print(
+        f"{done.written} pictures of {done.tracks} tracks; {done.small} boxes below {asked.min_height} pixels left out."
+    )
+    if done.lost_tracks:
+        print(f"{done.lost_tracks} tracks have no picture: lower --every or --min-height to keep them.")
+    print(f"results: {asked.folder}  (a folder a camera, samples.csv)")
+    print(f"next: reid-train --method spcl --data {asked.folder} --instances tracklet")
 
 
 if __name__ == "__main__":

@@ -1,34 +1,77 @@
-"""From a path to a `Dataset`: one function a layout; `read_dataset` tells layouts apart by looking."""
+"""From a path to a `Dataset`: `read_dataset` tells layouts apart by looking; `layouts` has one file a layout."""
 
 from __future__ import annotations
 
 import os
-import re
 import stat
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
+from reid.data import mot
+from reid.data.layouts import (
+    cuhk03,
+    duke,
+    duke_video,
+    family,
+    market1501,
+    mars,
+    msmt17,
+    personx,
+    vehicleid,
+    veri776,
+)
+from reid.data.layouts.folder import read_folder
+from reid.data.layouts.listing import pictures
+from reid.data.layouts.market1501 import read_market1501
+from reid.data.records import Dataset, printable, shortlist
+from reid.data.table import TABLES, is_table, read_table
 
-from reid.data.records import Dataset, Samples, folder_name, printable, shortlist
-from reid.data.table import TABLE, read_table
+__all__ = ["LAYOUTS", "Layout", "read_dataset", "read_folder", "read_market1501"]
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
-"""Endings, in any case, by which a file counts as a picture."""
 
-_MARKET_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
-_MARKET_ARCHIVE = "Market-1501-v15.09.15"
-# Six query names of the original end in .jpg.jpg.
-_MARKET_NAME = re.compile(r"(-1|\d{1,18})_c(\d{1,18})s(\d+)_(\d+)_(\d+)(\.[A-Za-z]+)+", re.ASCII)
+@dataclass(frozen=True)
+class Layout:
+    """How a layout is told apart and read."""
+
+    name: str
+    """`Dataset.layout`."""
+    title: str
+    """Name in sentences."""
+    looks_like: Callable[[Path], bool]
+    """Whether a folder has the layout's marks; something may still be missing."""
+    read: Callable[[Path], Dataset]
+    """Its reader."""
+    parts: tuple[str, ...]
+    """Folders of it that somebody may give by mistake."""
+
+
+LAYOUTS = (
+    Layout("mars", "MARS", mars.is_mars, mars.read_mars, mars.FOLDERS),
+    Layout("veri776", "VeRi-776", veri776.is_veri776, veri776.read_veri776, veri776.FOLDERS),
+    Layout("vehicleid", "VehicleID", vehicleid.is_vehicleid, vehicleid.read_vehicleid, ("image", "train_test_split")),
+    Layout("cuhk03", "CUHK03", cuhk03.is_cuhk03, cuhk03.read_cuhk03, ("images_detected", "images_labeled")),
+    Layout("personx", "PersonX", personx.is_personx, personx.read_personx, family.FOLDERS),
+    Layout("dukemtmc-reid", "DukeMTMC-reID", duke.is_duke, duke.read_duke, family.FOLDERS),
+    Layout("market1501", "Market-1501", market1501.is_market1501, read_market1501, family.FOLDERS),
+    Layout("msmt17", "MSMT17", msmt17.is_msmt17, msmt17.read_msmt17, sum(msmt17.FOLDERS.values(), ())),
+    Layout(
+        "dukemtmc-videoreid", "DukeMTMC-VideoReID", duke_video.is_duke_video, duke_video.read_duke_video,
+        (*duke_video.FOLDERS, *(f"{folder}_split" for folder in duke_video.FOLDERS)),
+    ),
+    Layout("mot", "MOT", mot.is_mot, mot.refuse_uncut, ("img1", "gt", "det")),
+)  # fmt: skip
+"""In the order in which they are tried: the first whose marks are there reads the folder."""
 
 
 def read_dataset(path: str | os.PathLike[str]) -> Dataset:
-    """Read whatever lies at `path`, tried in this order: table, Market-1501 layout, any folder of pictures.
+    """Read whatever lies at `path`: a table, a known layout, or any folder of pictures.
 
     Parameters
     ----------
     path : str or path
-        A .csv file, a folder with a samples.csv, a folder with bounding_box_train (or its parent), or a
-        folder with pictures somewhere below it.
+        A .csv or .parquet table, a folder with samples.csv, the folder of a layout in `LAYOUTS` (or its parent, if
+        that holds no other), or a folder with pictures somewhere below it.
 
     Returns
     -------
@@ -38,9 +81,9 @@ def read_dataset(path: str | os.PathLike[str]) -> Dataset:
     Raises
     ------
     FileNotFoundError
-        No such file or folder.
+        No such file or folder; part of a known layout is missing.
     ValueError
-        A file of another kind, no pictures, or what the reader of the layout says.
+        A file of another kind, several data sets, no pictures, or what the reader of the layout says.
     """
     path = Path(path)
     # os.path.exists hides "permission denied", stat does not.
@@ -48,155 +91,54 @@ def read_dataset(path: str | os.PathLike[str]) -> Dataset:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
         raise FileNotFoundError(f"{printable(path)}: no such file or folder: check the path") from None
-    if stat.S_ISREG(mode) and path.suffix.lower() == ".csv":
+    if stat.S_ISREG(mode) and is_table(path):
         return read_table(path)
     if not stat.S_ISDIR(mode):
-        raise ValueError(f"{printable(path)} is no folder: give a folder of pictures or a .csv table")
-    if (path / TABLE).exists():
-        return read_table(path / TABLE)
-    for folder in (path, path / _MARKET_ARCHIVE):
-        if (folder / _MARKET_FOLDERS[0]).is_dir():
-            return read_market1501(folder)
-    return read_folder(path)
+        raise ValueError(f"{printable(path)} is no folder: give a folder of pictures or a .csv or .parquet table")
+    for table in TABLES:
+        if (path / table).exists():
+            return read_table(path / table)
+    layout = _layout(path)
+    if layout is not None:
+        return layout.read(path)
+    inside = _inside(path)
+    if len(inside) > 1:
+        names = shortlist([folder.name for folder, _ in inside])
+        raise ValueError(f"{printable(path)} holds {len(inside)} data sets ({names}): give the folder of one of them")
+    if inside:
+        folder, layout = inside[0]
+        data = layout.read(folder)
+        return replace(data, notes=(*data.notes, f"Found in its folder {printable(folder.name)}."))
+    return _pictures(path)
 
 
-def read_folder(path: str | os.PathLike[str]) -> Dataset:
-    """Read all pictures in a folder and its subfolders as a training set without identities and cameras.
-
-    Parameters
-    ----------
-    path : str or path
-
-    Returns
-    -------
-    Dataset
-        Sorted by the bytes of the names. Hidden files and `__MACOSX` are left out; a folder that links reach
-        twice is read once.
-
-    Raises
-    ------
-    ValueError
-        No picture; a picture that is no regular file; a link that leads out of the folder.
-    """
-    root = Path(path)
-    paths, others = _pictures(root, recursive=True)
-    if not paths:
-        raise ValueError(f"{printable(root)}: no pictures ({', '.join(SUFFIXES)}) in it or below, {_named(others)}")
-    notes = [f"A folder of {len(paths)} pictures; no identities, no cameras."]
-    if others:
-        notes.append(f"Left out: {_named(others)}.")
-    return Dataset(folder_name(root), "folder", root, Samples.from_paths(paths), None, None, tuple(notes))
+def _layout(folder: Path) -> Layout | None:
+    return next((layout for layout in LAYOUTS if layout.looks_like(folder)), None)
 
 
-def read_market1501(path: str | os.PathLike[str]) -> Dataset:
-    """Read bounding_box_train, query and bounding_box_test with names such as 0002_c1s1_000451_03.jpg.
-
-    Parameters
-    ----------
-    path : str or path
-        Folder that holds the three; query and bounding_box_test may both be absent.
-
-    Returns
-    -------
-    Dataset
-        Ids and cameras as in the names, any number of digits. Junk (-1) is left out of the training set and
-        kept in the gallery, where the metric leaves it out; distractors (0000) are kept.
-
-    Raises
-    ------
-    FileNotFoundError
-        query without bounding_box_test, or no bounding_box_train.
-    ValueError
-        A name that does not follow the pattern, a folder without pictures.
-
-    References
-    ----------
-    L. Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015.
-    """
-    root = Path(path)
-    train_folder, query_folder, gallery_folder = (root / name for name in _MARKET_FOLDERS)
-    notes: list[str] = []
-    train = _market_split(train_folder)
-    junk = int((train.pid == -1).sum())
-    if junk:
-        train = train.take(train.pid != -1)
-        notes.append(f"{junk} junk pictures (pid -1) left out of the training set.")
-        if not len(train):
-            raise ValueError(f"{printable(train_folder)} holds only junk (pid -1): nothing to train on")
-    notes.insert(0, f"Market-1501 layout, train: {train.describe()}.")
-    query = gallery = None
-    if query_folder.is_dir():
-        if not gallery_folder.is_dir():
-            raise FileNotFoundError(f"{printable(gallery_folder)} is missing though query is there: add the folder")
-        query, gallery = _market_split(query_folder), _market_split(gallery_folder)
-        notes.append(f"Query: {query.describe()}. Gallery: {gallery.describe()}.")
-        for pid, kind in ((-1, "junk (pid -1), which the metric leaves out"), (0, "distractors (pid 0)")):
-            n = int((gallery.pid == pid).sum())
-            if n:
-                notes.append(f"The gallery holds {n} {kind}.")
-    elif gallery_folder.is_dir():
-        notes.append("bounding_box_test without query: not used, nothing can be evaluated.")
-    else:
-        notes.append("No query and no bounding_box_test: nothing can be evaluated.")
-    return Dataset(folder_name(root), "market1501", root, train, query, gallery, tuple(notes))
+def _inside(folder: Path) -> list[tuple[Path, Layout]]:
+    """Data sets one folder below; none where pictures lie beside them."""
+    if pictures(folder, recursive=False)[0]:
+        return []
+    # Links may lead anywhere; read_folder judges them.
+    below = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink())
+    found = [(entry, _layout(entry)) for entry in below]
+    return [(entry, layout) for entry, layout in found if layout is not None]
 
 
-def _pictures(folder: Path, *, recursive: bool) -> tuple[list[str], list[str]]:
-    """Return the pictures below `folder`, sorted by the bytes of their names, and the other files."""
-    root = os.path.realpath(folder)
-    found: list[tuple[bytes, str]] = []
-    others: list[str] = []
-    seen = {root}
-    waiting = [""]
-    while waiting:
-        inside = waiting.pop(0)
-        with os.scandir(os.path.join(folder, inside)) as entries:
-            listed = sorted(entries, key=lambda entry: os.fsencode(entry.name))
-        for entry in listed:
-            name = os.path.join(inside, entry.name)
-            if entry.name.startswith(".") or entry.name in ("__MACOSX", "Thumbs.db"):
-                continue
-            picture = entry.name.lower().endswith(SUFFIXES)
-            # A link to itself makes is_dir and is_file of an entry raise; os.path says no.
-            link = entry.is_symlink()
-            if os.path.isdir(entry.path) if link else entry.is_dir():
-                real = os.path.realpath(entry.path)
-                if recursive and real not in seen:
-                    _check_inside(entry.path, real, root)
-                    seen.add(real)
-                    waiting.append(name)
-            elif not picture:
-                others.append(name)
-            elif not (os.path.isfile(entry.path) if link else entry.is_file()):
-                raise ValueError(f"{printable(entry.path)}: neither a file nor a link to one: remove it")
-            else:
-                if link:
-                    _check_inside(entry.path, os.path.realpath(entry.path), root)
-                found.append((os.fsencode(name), entry.path))
-    return [path for _, path in sorted(found)], sorted(others, key=os.fsencode)
-
-
-def _check_inside(path: str, real: str, root: str) -> None:
-    if os.path.commonpath([real, root]) != root:
-        raise ValueError(f"{printable(path)} is a link that leads out of {printable(root)}: copy what it points to")
-
-
-def _market_split(folder: Path) -> Samples:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{printable(folder)} is missing: the Market-1501 layout needs it")
-    paths, others = _pictures(folder, recursive=False)
-    if not paths:
-        raise ValueError(f"{printable(folder)}: no pictures ({', '.join(SUFFIXES)}), {_named(others)}")
-    names = [_MARKET_NAME.fullmatch(os.path.basename(path)) for path in paths]
-    wrong = [os.path.basename(path) for path, name in zip(paths, names, strict=True) if name is None]
-    if wrong:
-        raise ValueError(
-            f"{printable(folder)}: {len(wrong)} names are not like 0002_c1s1_000451_03.jpg "
-            f"(pid_cCAMsSEQUENCE_FRAME_BOX): {shortlist(wrong)}: rename them, or give a table"
-        )
-    ids = np.array([(int(name[1]), int(name[2])) for name in names if name is not None], dtype=np.int64)
-    return Samples.from_paths(paths, pid=ids[:, 0], camid=ids[:, 1])
-
-
-def _named(others: list[str]) -> str:
-    return f"{len(others)} other files" + (f" ({shortlist(others)})" if others else "")
+def _pictures(folder: Path) -> Dataset:
+    """A plain folder; a remark when it is a part of a layout."""
+    whole = None
+    here = folder.absolute()
+    for part, parent in ((here, here.parent), (here.parent, here.parent.parent)):
+        layout = _layout(parent) if os.access(parent, os.R_OK | os.X_OK) else None
+        if layout is not None and part.name in layout.parts:
+            whole = f"it is a part of a {layout.title} layout: for identities and cameras give {printable(parent)}"
+            break
+    try:
+        data = read_folder(folder)
+    except ValueError as error:
+        if whole is None:
+            raise
+        raise ValueError(f"{error}; {whole}") from None
+    return data if whole is None else replace(data, notes=(*data.notes, f"{whole[0].upper()}{whole[1:]}."))

@@ -1,4 +1,4 @@
-"""A data set from a CSV table, checked cell by cell before anything is read from it."""
+"""A data set from a CSV or Parquet table, checked cell by cell before anything is read from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import numpy as np
 from reid.data.records import Dataset, Samples, folder_name, printable, shortlist
 
 TABLE = "samples.csv"
-"""Name by which a table inside a folder is found."""
+TABLES = (TABLE, "samples.parquet")
+"""Names by which a table inside a folder is found."""
 
 _SPLITS = ("train", "query", "gallery")
 _INTEGERS = ("pid", "camid", "tracklet", "clock", "frame")
@@ -23,12 +24,18 @@ _TIMES = ("time_start", "time_end")
 _COLUMNS = ("path", "split", *_INTEGERS, *_TIMES)
 
 
+def is_table(path: Path) -> bool:
+    """Does the name say that `path` is a table?"""
+    return path.suffix.lower() in (".csv", ".parquet")
+
+
 def read_table(path: str | os.PathLike[str]) -> Dataset:
-    """Read a CSV table, one picture a line.
+    """Read a CSV or Parquet table, one picture a line.
 
     Columns: path (relative to the table's folder), and if wanted split (train, query, gallery; all train
     without it), pid, camid, tracklet, clock (whole numbers, so 007 is 7; empty or -1 = unknown), frame
-    (number), time_start, time_end (seconds; an absent end is the start). UTF-8, with , or ; between cells.
+    (number), time_start, time_end (seconds; an absent end is the start). CSV: UTF-8, with , or ; between cells.
+    Parquet: the same columns, null = empty; needs the package pyarrow.
 
     Parameters
     ----------
@@ -48,9 +55,11 @@ def read_table(path: str | os.PathLike[str]) -> Dataset:
         identities.
     FileNotFoundError
         Files that are not there: the first five and the count.
+    ImportError
+        A Parquet table without pyarrow.
     """
     table = Path(path)
-    columns, rows = _cells(table)
+    columns, rows = _parquet(table) if table.suffix.lower() == ".parquet" else _cells(table)
     lines = [_line(table, number, dict(zip(columns, cells, strict=True))) for number, cells in rows]
     if not lines:
         raise ValueError(f"{printable(table)}: no lines below the header: list at least one picture")
@@ -71,7 +80,7 @@ def read_table(path: str | os.PathLike[str]) -> Dataset:
     notes.insert(0, f"A table, train: {train.describe()}.")
     if query is not None and gallery is not None:
         notes.insert(1, f"Query: {query.describe()}. Gallery: {gallery.describe()}.")
-    name = folder_name(root) if table.name == TABLE else printable(table.stem)
+    name = folder_name(root) if table.name in TABLES else printable(table.stem)
     return Dataset(name, "table", root, train, query, gallery, tuple(notes))
 
 
@@ -112,7 +121,44 @@ def _cells(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise ValueError(f"{printable(table)} line {reader.line_num}: {error}: check quotes") from None
     if not rows:
         raise ValueError(f"{printable(table)}: empty: give a header line with at least the column path")
-    columns = [cell.strip().lower() for cell in rows[0][1]]
+    columns = _columns(table, rows[0][1])
+    for number, cells in rows[1:]:
+        if len(cells) != len(columns):
+            raise ValueError(f"{printable(table)} line {number}: {len(cells)} cells, the header has {len(columns)}")
+    return columns, rows[1:]
+
+
+def _parquet(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the column names, and number (from 1) and cells of every row, as a CSV table would have them."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ImportError(
+            f"{printable(table)}: Parquet needs the package pyarrow: pip install 'reid-cluster[parquet]', or give a CSV"
+        ) from None
+    try:
+        content = parquet.read_table(table)
+    except pyarrow.ArrowException as error:
+        raise ValueError(
+            f"{printable(table)}: no Parquet table ({str(error).splitlines()[0]}): save it again"
+        ) from None
+    columns = _columns(table, content.column_names)
+    cells = [[_cell(value) for value in column.to_pylist()] for column in content.columns]
+    return columns, list(enumerate(map(list, zip(*cells, strict=True)), 1))
+
+
+def _cell(value: object) -> str:
+    """A value as text; pandas keeps whole numbers with gaps as floats, and gaps as NaN."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _columns(table: Path, header: list[str]) -> list[str]:
+    columns = [cell.strip().lower() for cell in header]
     known = f"columns are {', '.join(_COLUMNS)}"
     unknown = [name for name in columns if name not in _COLUMNS]
     if unknown:
@@ -122,10 +168,7 @@ def _cells(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise ValueError(f"{printable(table)}: column {double[0]} stands there twice: remove one")
     if "path" not in columns:
         raise ValueError(f"{printable(table)}: no column path; {known}")
-    for number, cells in rows[1:]:
-        if len(cells) != len(columns):
-            raise ValueError(f"{printable(table)} line {number}: {len(cells)} cells, the header has {len(columns)}")
-    return columns, rows[1:]
+    return columns
 
 
 def _line(table: Path, number: int, cells: dict[str, str]) -> _Line:

@@ -20,6 +20,7 @@ from PIL import Image
 from reid import processes, report
 from reid.clustering.cameras import FORBID_FROM, choose_same_camera
 from reid.config import TrainConfig
+from reid.data.clocks import read_offsets, shift_clocks
 from reid.data.pictures import Pictures
 from reid.data.readers import read_dataset
 from reid.data.records import Dataset, Samples
@@ -206,9 +207,11 @@ def _method_of(config: TrainConfig) -> type[Method]:
 
 
 def _read(config: TrainConfig, path: Path) -> Dataset:
-    if config.data not in SYNTHETIC:
-        return read_dataset(Path(config.data).expanduser())
-    return read_dataset(_draw(config, path / "synthetic"))
+    place = _draw(config, path / "synthetic") if config.data in SYNTHETIC else Path(config.data).expanduser()
+    data = read_dataset(place)
+    if config.clock_offsets is None:
+        return data
+    return shift_clocks(data, read_offsets(config.clock_offsets.expanduser()))
 
 
 @processes.once
