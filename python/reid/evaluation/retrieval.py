@@ -21,8 +21,8 @@ def evaluate_retrieval(
 ) -> dict[str, float]:
     """mAP and CMC of `query` searched in `gallery`.
 
-    Gallery items of the query's own identity and camera are left out, queries without a match elsewhere are not
-    counted (Market-1501). Features are compared by squared Euclidean distance as they are.
+    Gallery items of the query's own identity and camera (if it is known) are left out, queries without a match
+    elsewhere are not counted (Market-1501). Features are compared by squared Euclidean distance as they are.
 
     Parameters
     ----------
@@ -39,8 +39,10 @@ def evaluate_retrieval(
         mAP (mean of the precision at each hit), mAP_trapezoid (area under the precision-recall curve, as the
         tables of BUC and PUL give it), rank1, rank5, rank10, n_queries (those with a match).
     """
+    # A camera that is not known (-1) is not the same as another that is not known.
+    q_camids = np.where(query.camid < 0, -2, query.camid)
     step, trapezoid = reid_cluster.evaluate_features(
-        query_features, gallery_features, query.pid, gallery.pid, query.camid, gallery.camid,
+        query_features, gallery_features, query.pid, gallery.pid, q_camids, gallery.camid,
         max_rank=10, ap=("step", "trapezoid"), n_jobs=n_jobs,
     )  # fmt: skip
     return {
