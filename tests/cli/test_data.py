@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 
@@ -49,3 +50,27 @@ def test_actions_are_listed_and_misspelt_ones_named(tmp_path: Path) -> None:
     done = _run("syntetic", "x", cwd=tmp_path)
     assert done.returncode == 2
     assert "did you mean 'synthetic'" in done.stderr
+
+
+def test_crops_of_mot(tmp_path: Path) -> None:
+    root = tmp_path / "mot" / "cam1"
+    for folder in ("img1", "gt"):
+        (root / folder).mkdir(parents=True)
+    for frame in (1, 2):
+        Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(root / "img1" / f"{frame:06d}.jpg")
+    (root / "gt" / "gt.txt").write_text("1,5,1,1,10,20,1,1,1\n2,5,2,1,10,20,1,1,1\n2,6,9,9,10,8,1,1,1\n")
+    done = _run("crops", "mot", "out", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "frame rate unknown: give --fps" in done.stderr
+    done = _run("crops", "mot", "out", "--fps", "25", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "MOT ground truth, 1 sequence: 3 boxes, 2 tracks."
+    assert lines[1] == "2 pictures of 1 tracks; 1 boxes below 16 pixels left out."
+    assert lines[-1] == "next: reid-train --method spcl --data out --instances tracklet"
+    table = (tmp_path / "out" / "samples.csv").read_text().splitlines()
+    assert table == [
+        "path,pid,camid,frame,time_start,time_end,tracklet,clock",
+        "c01/000005_000001_00.jpg,5,1,1,0.0,0.0,0,0",
+        "c01/000005_000002_00.jpg,5,1,2,0.04,0.04,0,0",
+    ]

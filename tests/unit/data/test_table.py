@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +147,33 @@ def test_table_links_stay_inside(tmp_path: Path) -> None:
 
 def test_leading_zeros_of_any_length_are_dropped(tmp_path: Path) -> None:
     assert read_table(table(tmp_path, f"path,pid\na.jpg,{'0' * 5000}12\n")).train.pid.tolist() == [12]
+
+
+def test_parquet_reads_as_csv(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed: no Parquet")
+    from pyarrow import parquet
+
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    columns = {"path": ["a.jpg", "b.jpg", "c.jpg"], "pid": [3.0, None, float("nan")], "camid": [1, 2, None]}
+    columns["time_start"] = [0.25, 1.0, None]
+    parquet.write_table(pyarrow.table(columns), tmp_path / "samples.parquet")
+    data = read_dataset(tmp_path)
+    assert (data.layout, data.name) == ("table", tmp_path.name)
+    assert data.train.pid.tolist() == [3, -1, -1]
+    assert data.train.camid.tolist() == [1, 2, -1]
+    assert data.train.start[:2].tolist() == [0.25, 1.0]
+    assert read_dataset(tmp_path / "samples.parquet").fingerprint() == data.fingerprint()
+    (tmp_path / "samples.parquet").write_bytes(b"PAR1 no table")
+    with pytest.raises(ValueError, match=r"samples\.parquet: no Parquet table"):
+        read_dataset(tmp_path)
+    parquet.write_table(pyarrow.table({"path": ["a.jpg"], "colour": ["red"]}), tmp_path / "samples.parquet")
+    with pytest.raises(ValueError, match="unknown column 'colour'"):
+        read_dataset(tmp_path)
+
+
+def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "samples.parquet").write_bytes(b"x")
+    with pytest.raises(ImportError, match=r"Parquet needs the package pyarrow: pip install 'reid-cluster\[parquet\]'"):
+        read_dataset(tmp_path)
