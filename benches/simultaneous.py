@@ -153,9 +153,8 @@ def boxes(n: int) -> None:
     start = rng.uniform(0, 86_400, n)
     end = start + rng.exponential(4, n)
     camera = rng.integers(0, 50, n)
-    print(
-        f"\n{n:,} tracks in a day, 50 cameras\n\n| scope | pairs | s | peak memory so far, GB |\n| --- | ---: | ---: | ---: |"
-    )
+    print(f"\n{n:,} tracks in a day, 50 cameras\n")
+    print("| scope | pairs | CPU s | peak memory so far, GB |\n| --- | ---: | ---: | ---: |")
     for scope in ("same", "all"):
         began = time.process_time()
         pairs = reid_cluster.time_overlap(start, end, camera=camera, scope=scope)
