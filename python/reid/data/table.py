@@ -44,8 +44,8 @@ def read_table(path: str | os.PathLike[str]) -> Dataset:
     Returns
     -------
     Dataset
-        Rows in the table's order; its root is the table's folder. Without times, frame numbers stand in for
-        them.
+        Rows in the table's order; its root is the table's folder. Without a column clock all times are on one clock;
+        without times, frame numbers stand in for them, each camera's on a clock of its own.
 
     Raises
     ------
@@ -67,7 +67,8 @@ def read_table(path: str | os.PathLike[str]) -> Dataset:
     _check_files(table, root, lines)
     notes = _check_doubles(table, lines)
     if "frame" in columns and not set(_TIMES) & set(columns):
-        notes.append("No times: frame numbers stand in for them.")
+        own = "" if "clock" in columns else ", each camera having its own clock"
+        notes.append(f"No times: frame numbers stand in for them{own}.")
     clocks = {line.clock for line in lines} - {-1}
     if len(clocks) > 1:
         notes.append(f"{len(clocks)} clocks: times are comparable within one clock only.")
@@ -183,6 +184,10 @@ def _line(table: Path, number: int, cells: dict[str, str]) -> _Line:
     start, end = (_seconds(where, name, cells.get(name, "")) for name in _TIMES)
     if not set(_TIMES) & set(cells) and ids["frame"] >= 0:
         start = float(ids["frame"])
+        if "clock" not in cells:
+            ids["clock"] = ids["camid"]
+    elif "clock" not in cells and not (np.isnan(start) and np.isnan(end)):
+        ids["clock"] = 0
     if np.isnan(start) and not np.isnan(end):
         raise ValueError(f"{where}: time_end without time_start: give both or none")
     if np.isnan(end):

@@ -72,6 +72,13 @@ def test_frames_stand_in_for_times(tmp_path: Path) -> None:
     assert any("frame numbers stand in" in note for note in data.notes)
 
 
+def test_without_a_column_clock_times_share_one_and_frames_have_their_cameras(tmp_path: Path) -> None:
+    times = read_table(table(tmp_path, "path,camid,time_start\na.jpg,3,9\nb.jpg,4,8\nsub/c.jpg,4,"))
+    assert times.train.clock.tolist() == [0, 0, -1]
+    frames = read_table(table(tmp_path, "path,camid,frame\na.jpg,3,9\nb.jpg,4,8\nsub/c.jpg,,1"))
+    assert frames.train.clock.tolist() == [3, 4, -1]
+
+
 def test_table_takes_absolute_paths_inside_and_quoted_names(tmp_path: Path) -> None:
     touch(tmp_path, 'odd ,;"\u2028\n.jpg')
     text = f'path\n{tmp_path}/a.jpg\n"odd ,;""\u2028\n.jpg"\n'
