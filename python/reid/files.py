@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["TEMPORARY", "atomic_path", "write_text"]
+__all__ = ["TEMPORARY", "atomic_path", "new_folder", "write_text"]
 
 TEMPORARY = ".*.tmp*"
 """Pattern of the names of files that are being written; one that is old was left by a process that was killed."""
@@ -62,6 +63,41 @@ def write_text(path: Path | str, text: str) -> None:
     """Write `text` as UTF-8 to `path` in one piece (see `atomic_path`)."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+@contextlib.contextmanager
+def new_folder(root: Path | str) -> Iterator[Path]:
+    """Give an empty folder beside `root`; rename it to `root` when the block ends well, else remove it.
+
+    Parameters
+    ----------
+    root : Path or str
+        The folder to be. It may exist if it is empty.
+
+    Yields
+    ------
+    Path
+        Where to write.
+
+    Raises
+    ------
+    ValueError
+        `root` is a file, or a folder that is not empty.
+    """
+    root = Path(root)
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise ValueError(f"{str(root)!r}: exists and is not an empty folder: name a new one or remove it first")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    beside = root.with_name(f".{root.name}.{os.getpid()}.part")
+    beside.mkdir()
+    try:
+        yield beside
+        if root.exists():
+            root.rmdir()  # rename over an empty folder is refused on some systems
+        beside.rename(root)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
 
 
 def _umask() -> int:

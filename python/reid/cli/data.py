@@ -17,10 +17,12 @@ __all__ = ["main"]
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Draw synthetic walkers and write them in the layout of Market-1501 (and a table, samples.csv)."""
+    """Draw synthetic walkers; write them in the layout of Market-1501 (and a table, samples.csv), or as MOT frames."""
 
     folder: tyro.conf.Positional[Path]
     """Folder to be made; must not hold anything yet."""
+    layout: Literal["market1501", "mot"] = "market1501"
+    """market1501: crops with identities; mot: frames of each camera with ground truth and a tracker's boxes."""
     level: Literal["mild", "hard"] = "mild"
     """mild: colours differ little between cameras; hard: casts, textures and look-alikes as in real life."""
     seed: int = 0
@@ -65,7 +67,7 @@ USAGE = """usage: reid-data ACTION ...
 
 Make data for re-identification. Actions:
 
-  synthetic FOLDER   draw synthetic walkers in the layout of Market-1501
+  synthetic FOLDER   draw synthetic walkers in the layout of Market-1501, or as MOT frames
   crops MOT FOLDER   cut the boxes of MOT sequences (ground truth, trackers) out of their frames
 
 `reid-data ACTION --help` lists an action's flags.
@@ -89,12 +91,18 @@ def _command(argv: list[str]) -> None:
 
 
 def _synthetic(asked: Synthetic) -> None:
+    from reid.data.scenes import write_mot
     from reid.data.synthetic import SyntheticConfig, write_market
 
     config = SyntheticConfig(
         level=asked.level, seed=asked.seed, height=asked.height, width=asked.width,
         train_persons=asked.train_persons, test_persons=asked.test_persons,
     )  # fmt: skip
+    if asked.layout == "mot":
+        root = write_mot(config, asked.folder)
+        print(f"results: {root}  (a folder a camera: img1, gt/gt.txt, tracks.txt, seqinfo.ini)")
+        print(f"next: reid-data crops {root} CROPS --source tracker --common-clock")
+        return
     root = write_market(config, asked.folder)
     print(f"results: {root}  (bounding_box_train, query, bounding_box_test, samples.csv)")
     print(f"next: reid-train --method buc --data {root}")

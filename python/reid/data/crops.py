@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import Image
 from reid.data.mot import MotData, Sequence, frame_pictures
 from reid.data.records import printable, shortlist
 from reid.data.table import TABLE
+from reid.files import new_folder
 
 COLUMNS = ("path", "pid", "camid", "frame", "time_start", "time_end", "tracklet", "clock")
 
@@ -71,23 +71,10 @@ def write_crops(
     for name, value in (("every", every), ("min_height", min_height)):
         if value < 1:
             raise ValueError(f"{name}={value}: must be at least 1")
-    root = Path(root)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise ValueError(f"{printable(root)}: exists and is not an empty folder: name a new one")
     frames = [_frames(sequence, every) for sequence in data.sequences]
     total = sum(len(found) for found in frames)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    beside = root.with_name(f".{root.name}.{os.getpid()}.part")
-    beside.mkdir()
-    try:
-        done = _write(data, frames, beside, min_height, lambda k: progress(k, total) if progress else None)
-        if root.exists():
-            root.rmdir()  # rename over an empty folder is refused on some systems
-        beside.rename(root)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
-    return done
+    with new_folder(os.fspath(root)) as beside:
+        return _write(data, frames, beside, min_height, lambda k: progress(k, total) if progress else None)
 
 
 def _frames(sequence: Sequence, every: int) -> dict[int, Path]:

@@ -15,8 +15,6 @@ between processors, which can move a pixel by one grey level.)
 from __future__ import annotations
 
 import csv
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -27,6 +25,7 @@ from PIL import Image
 
 from reid.data import places, walkers
 from reid.data.people import draw_people, draw_person, stream
+from reid.files import new_folder
 
 Level = Literal["mild", "hard"]
 
@@ -312,22 +311,10 @@ def write_market(config: SyntheticConfig, root: Path) -> Path:
     ValueError
         `root` is a file, or a folder that is not empty.
     """
-    root = Path(root)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise ValueError(f"root={root}: exists and is not an empty folder; name a new one or remove it first")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    beside = root.with_name(f".{root.name}.{os.getpid()}.part")
-    beside.mkdir()
-    try:
+    with new_folder(root) as beside:
         _write(draw(config), beside)
         (beside / "README.txt").write_text(_README.format(config, FRAMES_PER_SECOND), encoding="utf-8")
-        if root.exists():
-            root.rmdir()  # rename over an empty folder is refused on some systems
-        beside.rename(root)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
-    return root
+    return Path(root)
 
 
 def _write(drawn: SyntheticSet, root: Path) -> None:
