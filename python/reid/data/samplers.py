@@ -69,17 +69,53 @@ def draw_frames(pictures_first: Int, index: Int, frames: int, rng: np.random.Gen
     Returns
     -------
     int64 array (B, frames)
-        Rows of `Pictures.frames`, ascending in each row.
+        Frames as `Pictures.rows` counts them, ascending in each row.
     """
-    if frames < 1:
-        raise ValueError(f"frames={frames}: must be at least 1")
-    index = np.asarray(index, dtype=np.int64)
-    begin = pictures_first[index]  # (B,)
-    count = pictures_first[index + 1] - begin  # (B,)
+    begin, count = _frames_of(pictures_first, index, frames)
     if frames == 1:
         return (begin + rng.integers(0, count))[:, None]
     drawn = [rng.choice(n, size=frames, replace=n < frames) for n in count.tolist()]
-    return begin[:, None] + np.sort(np.asarray(drawn, dtype=np.int64).reshape(len(index), frames), axis=1)
+    return begin[:, None] + np.sort(np.asarray(drawn, dtype=np.int64).reshape(len(begin), frames), axis=1)
+
+
+def draw_window(
+    pictures_first: Int, index: Int, frames: int, rng: np.random.Generator, *, reach_last: bool = True
+) -> Int:
+    """Draw a window of consecutive frames of each sample; one that has too few is gone through again and again.
+
+    Parameters
+    ----------
+    pictures_first : int64 array (N + 1,)
+        `Pictures.first`.
+    index : int array (B,)
+        Samples.
+    frames : int
+        Length of the window, >= 1.
+    rng : numpy.random.Generator
+        One draw a sample: where its window begins, uniform.
+    reach_last : bool, default True
+        Let windows of a longer sample end on its last frame. False: they end before it, as in the code of many video
+        methods, which never show a network the last frame of a tracklet longer than the window.
+
+    Returns
+    -------
+    int64 array (B, frames)
+        Frames as `Pictures.rows` counts them.
+    """
+    begin, count = _frames_of(pictures_first, index, frames)
+    last = np.maximum(0, count - frames - (not reach_last))  # (B,) latest begin
+    start = rng.integers(0, last + 1)
+    window = np.arange(frames) % np.minimum(frames, count - start)[:, None]  # (B, frames)
+    return (begin + start)[:, None] + window
+
+
+def _frames_of(pictures_first: Int, index: Int, frames: int) -> tuple[Int, Int]:
+    """First frame and number of frames of each sample in `index`."""
+    if frames < 1:
+        raise ValueError(f"frames={frames}: must be at least 1")
+    index = np.asarray(index, dtype=np.int64)
+    begin = pictures_first[index]
+    return begin, pictures_first[index + 1] - begin
 
 
 class ClusterBatches:

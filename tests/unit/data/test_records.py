@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reid.data.records import Dataset, Samples, printable, shortlist
+
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 def table() -> Samples:
@@ -87,6 +93,63 @@ def test_by_tracklet_refuses_mixed_tracklets(column: str, message: str) -> None:
     samples = Samples.from_paths(["x", "y"], tracklet=[4, 4], **{column: [3, 2]})
     with pytest.raises(ValueError, match=message):
         samples.by_tracklet()
+
+
+def rows_of(lengths: list[int], **columns: np.ndarray) -> Samples:
+    n, unknown = len(lengths), np.full(len(lengths), -1)
+    never = np.full(n, np.nan)
+    values = {"pid": unknown, "camid": unknown, "tracklet": np.arange(n), "start": never, "end": never} | columns
+    return Samples(tuple(tuple(f"{i}/{k}" for k in range(length)) for i, length in enumerate(lengths)), **values)
+
+
+def test_pieces_of_long_tracklets_are_those_of_the_published_code() -> None:
+    golden = np.load(GOLDEN / "aux_video_sampling.npz")
+    lengths, wanted = golden["dense_lengths"], golden["dense_segments_track_start_len_cam"]
+    camid = np.zeros(len(lengths), dtype=np.int64)
+    camid[wanted[:, 0]] = wanted[:, 3]
+    pieces = rows_of(lengths.tolist(), camid=camid).split_tracklets(int(golden["dense_step"]))
+    found = [
+        (track, int(row[0].split("/")[1]), len(row), cam)
+        for track, row, cam in zip(pieces.tracklet, pieces.frames, pieces.camid, strict=True)
+    ]
+    assert found == [tuple(row) for row in wanted.tolist()]
+    for track, row in zip(pieces.tracklet, pieces.frames, strict=True):
+        begin = int(row[0].split("/")[1])
+        assert row == tuple(f"{track}/{begin + k}" for k in range(len(row)))
+
+
+def test_pieces_have_the_times_of_their_frames() -> None:
+    samples = rows_of([7, 1, 5], start=np.array([10.0, 3.0, np.nan]), end=np.array([16.0, 4.0, np.nan]))
+    pieces = samples.split_tracklets(2)
+    assert pieces.n_frames.tolist() == [2, 2, 3, 1, 2, 3]
+    assert pieces.tracklet.tolist() == [0, 0, 0, 1, 2, 2]
+    np.testing.assert_array_equal(pieces.start, [10, 12, 14, 3, np.nan, np.nan])
+    np.testing.assert_array_equal(pieces.end, [11, 13, 16, 4, np.nan, np.nan])
+
+
+@given(
+    lengths=st.lists(st.integers(1, 30), max_size=5),
+    step=st.integers(1, 12),
+    times=st.tuples(st.floats(-1e9, 1e9), st.floats(0, 1e5)),
+)
+def test_pieces_hold_every_frame_once_and_stay_in_time(
+    lengths: list[int], step: int, times: tuple[float, float]
+) -> None:
+    start = np.full(len(lengths), times[0])
+    samples = rows_of(lengths, start=start, end=start + times[1])
+    pieces = samples.split_tracklets(step)
+    for i, row in enumerate(samples.frames):
+        own = np.flatnonzero(pieces.tracklet == i)
+        assert sum((pieces.frames[k] for k in own), ()) == row
+        assert (pieces.start[own[0]], pieces.end[own[-1]]) == (samples.start[i], samples.end[i])
+        assert (np.diff(pieces.start[own]) >= 0).all()
+        assert len(own) == 1 or min(pieces.n_frames[own]) >= step
+    assert pieces.n_frames.max(initial=0) < 2 * step
+
+
+def test_step_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="step=0"):
+        rows_of([3]).split_tracklets(0)
 
 
 @pytest.mark.parametrize(

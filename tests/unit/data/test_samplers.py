@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid.data.samplers import Shuffled, draw_frames
+from reid.data.samplers import Shuffled, draw_frames, draw_window
+
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -91,3 +94,58 @@ def test_draw_frames_reaches_every_frame() -> None:
 def test_draw_frames_refuses_none() -> None:
     with pytest.raises(ValueError, match="frames=0"):
         draw_frames(np.array([0, 3]), np.array([0]), 0, rng())
+
+
+class Recorded:
+    """Gives recorded draws in their order, if it is asked for the same range."""
+
+    def __init__(self, begin: np.ndarray, high: np.ndarray) -> None:
+        self.begin, self.high = begin, high
+
+    def integers(self, low: int, high: np.ndarray) -> np.ndarray:
+        assert low == 0
+        np.testing.assert_array_equal(high, self.high + 1)
+        return self.begin
+
+
+@pytest.mark.parametrize("frames", [4, 32])
+def test_windows_of_the_published_code(frames: int) -> None:
+    rows = np.load(GOLDEN / "aux_video_sampling.npz")["columns_n_L_lo_hi_begin_then_frames"]
+    n, length, _, high, begin = rows[:, :5].T
+    chosen = length == frames
+    assert chosen.sum() > 20
+    first = np.concatenate([[0], np.cumsum(n[chosen])])
+    index = np.arange(chosen.sum())
+    recorded = Recorded(begin[chosen], high[chosen])
+    drawn = draw_window(first, index, frames, recorded, reach_last=False)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(drawn - first[:-1, None], rows[chosen, 5 : 5 + frames])
+
+
+@given(
+    counts=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    frames=st.integers(1, 12),
+    seed=st.integers(0, 1000),
+)
+def test_draw_window(counts: list[int], frames: int, seed: int) -> None:
+    first = np.concatenate([[0], np.cumsum(counts)])
+    index = rng(seed).integers(0, len(counts), 5)
+    drawn = draw_window(first, index, frames, rng(seed))
+    assert drawn.shape == (5, frames)
+    assert drawn.dtype == np.int64
+    for i, row in zip(index, drawn, strict=True):
+        length = min(frames, counts[i])
+        assert row[0] >= first[i]
+        assert row[length - 1] < first[i + 1]
+        assert row.tolist() == [row[0] + k % length for k in range(frames)]
+    assert np.array_equal(drawn, draw_window(first, index, frames, rng(seed)))
+
+
+@pytest.mark.parametrize(("reach_last", "seen"), [(True, 10), (False, 9)])
+def test_the_last_frame_is_reached_unless_parity_is_asked_for(reach_last: bool, seen: int) -> None:
+    drawn = draw_window(np.array([0, 3, 13]), np.full(300, 1), 4, rng(), reach_last=reach_last)
+    assert set(drawn.ravel()) == set(range(3, 3 + seen))
+
+
+def test_draw_window_refuses_none() -> None:
+    with pytest.raises(ValueError, match="frames=0"):
+        draw_window(np.array([0, 3]), np.array([0]), 0, rng())
