@@ -46,8 +46,8 @@ def extract(
     embedder : Embedder
         The network. Training flags, of ``head`` too, are as before afterwards.
     pictures : reid.data.pictures.Pictures
-        ``frames`` uint8 (F, 3, H, W) and ``first`` int64 (N + 1,): sample i has the frames first[i] to
-        first[i + 1]. They are normalised with the embedder's mean and std.
+        The frames of N samples, in memory or decoded chunk by chunk. They are normalised with the embedder's mean and
+        std.
     feature : {"pooled", "embedding"}, default "pooled"
         The embedder's output, or what ``head.embed`` makes of it (without dropout).
     normalize : bool, default True
@@ -113,7 +113,7 @@ def _pooled(
     progress: Progress | None,
 ) -> Tensor:
     """Mean of the embedder's output over the frames of each sample: float32 (N, D)."""
-    frames = pictures.frames  # (F, 3, H, W) uint8
+    n_frames = pictures.n_frames
     first = np.asarray(pictures.first, dtype=np.int64)  # (N + 1,)
     counts = np.diff(first)  # (N,)
     if (counts < 1).any():
@@ -121,17 +121,19 @@ def _pooled(
     owner = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))  # (F,)
     sums = torch.zeros(len(counts), embedder.out_features)  # (N, D)
     spec = embedder.spec
-    starts = range(0, len(frames), batch_size)
+    starts = range(0, n_frames, batch_size)
     # Each process takes a block of the batches that one process would make.
     begin, end = (len(starts) * r // processes.size() for r in (processes.rank(), processes.rank() + 1))
-    for done, start in enumerate(starts[begin:end], start=1):
-        batch = transforms.normalize(frames[start : start + batch_size].to(device), spec.mean, spec.std)
+    own = starts[begin:end]
+    chunks = pictures.stream(np.arange(start, min(start + batch_size, n_frames)) for start in own)
+    for done, (start, pixels) in enumerate(zip(own, chunks, strict=True), start=1):
+        batch = transforms.normalize(pixels.to(device), spec.mean, spec.std)
         # Only the pictures, not the weights: the network is the caller's and must train on as it was.
         batch = batch.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
             pooled = embedder(batch)  # (b, D)
         sums.index_add_(0, owner[start : start + batch_size], pooled.float().cpu())
         if progress is not None:
-            last = min(len(frames), end * batch_size) - begin * batch_size
+            last = min(n_frames, end * batch_size) - begin * batch_size
             progress(min(done * batch_size, last), last, "features")
     return processes.add_up(sums) / torch.from_numpy(counts)[:, None]

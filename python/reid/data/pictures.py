@@ -1,15 +1,15 @@
-"""Pixels: every frame is decoded once, before training, and kept as bytes; a bad file is found at once."""
+"""Pixels: every frame is decoded once, before training, and kept as bytes, or decoded when needed where they are too
+many; a bad file is found at once."""
 
 from __future__ import annotations
 
 import os
 import stat
-import tempfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
@@ -54,26 +54,110 @@ class UnreadablePictures(ValueError):
         super().__init__(f"{len(failures)} of {total} pictures can't be read (repair or remove them): {listed}{more}")
 
 
-@dataclass(frozen=True, eq=False)
-class Pictures:
-    """The frames of N samples as bytes of one size.
+class Files:
+    """Picture files that are decoded when they are asked for, in threads.
 
     Parameters
     ----------
-    frames : uint8 tensor (F, 3, H, W)
-        All frames, in the order of the samples.
+    paths : sequence of F str
+    height, width : int
+        Size that every picture is resized to.
+    workers : int
+        Threads (Pillow decodes without the interpreter lock).
+    """
+
+    def __init__(self, paths: Sequence[str], height: int, width: int, workers: int) -> None:
+        self.paths, self.height, self.width, self.workers = paths, height, width, workers
+        self._pool = ThreadPoolExecutor(workers)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def request(self, index: NDArray[np.int64]) -> Callable[..., torch.Tensor]:
+        """Begin to decode the files `index` (B,); the result (progress=None) waits for uint8 (B, 3, H, W)."""
+        paths = [self.paths[i] for i in index]
+        pixels = np.empty((len(paths), 3, self.height, self.width), dtype=np.uint8)
+
+        def work(i: int) -> None:
+            pixels[i] = _decode(paths[i], self.height, self.width)
+
+        futures = self._start(work, len(paths))
+
+        def wait(progress: Callable[[int, int], None] | None = None) -> torch.Tensor:
+            self._finish(futures, paths, progress)
+            return torch.from_numpy(pixels)
+
+        return wait
+
+    def check_all(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Read the head of every file. Raises UnreadablePictures with all that are no pictures."""
+
+        def work(i: int) -> None:
+            with _opened(self.paths[i]):
+                pass
+
+        self._finish(self._start(work, len(self)), self.paths, progress)
+
+    def _start(self, work: Callable[[int], None], count: int) -> list[Future[list[tuple[int, str]]]]:
+        """Call work(i) for every i below `count`, in the threads; a future gives what failed of its share."""
+        size = max(1, min(_CHUNK, count // (4 * self.workers)))
+
+        def some(begin: int) -> list[tuple[int, str]]:
+            failures = []
+            for i in range(begin, min(begin + size, count)):
+                try:
+                    work(i)
+                except MemoryError:
+                    raise
+                except Exception as error:  # Pillow raises nearly any type on a broken file
+                    failures.append((i, _reason(error)))
+            return failures
+
+        return [self._pool.submit(some, begin) for begin in range(0, count, size)]
+
+    @staticmethod
+    def _finish(
+        futures: list[Future[list[tuple[int, str]]]],
+        paths: Sequence[str],
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        """Wait, and raise UnreadablePictures if any failed."""
+        failures: list[tuple[int, str]] = []
+        try:
+            for k, future in enumerate(futures, start=1):
+                failures += future.result()
+                if progress is not None:
+                    progress(len(paths) * k // len(futures), len(paths))
+        finally:
+            for future in futures:
+                future.cancel()
+        if failures:
+            raise UnreadablePictures(tuple((paths[i], reason) for i, reason in failures), len(paths))
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """The frames of N samples as bytes of one size, held in memory or decoded when they are asked for.
+
+    Parameters
+    ----------
+    frames : uint8 tensor (F, 3, H, W), or Files
+        All frames, in the order of the samples. Read them by `rows`, `request` or `stream`.
     first : int64 array (N + 1,)
         Rows first[i]:first[i + 1] are the frames of sample i.
     """
 
-    frames: torch.Tensor
+    frames: torch.Tensor | Files
     first: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        if self.frames.dtype != torch.uint8 or self.frames.ndim != 4 or self.frames.shape[1] != 3:
-            raise TypeError(f"frames are {self.frames.dtype} {tuple(self.frames.shape)}: must be uint8 (F, 3, H, W)")
+        frames = self.frames
+        if isinstance(frames, torch.Tensor) and (
+            frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1] != 3
+        ):
+            raise TypeError(f"frames are {frames.dtype} {tuple(frames.shape)}: must be uint8 (F, 3, H, W)")
         first = np.asarray(self.first)
-        total = len(self.frames)
+        total = len(frames)
         if first.ndim != 1 or not len(first) or (first[0], first[-1]) != (0, total) or (np.diff(first) < 0).any():
             raise ValueError(f"first must rise from 0 to {total}, the number of frames, one entry more than samples")
 
@@ -85,11 +169,10 @@ class Pictures:
         width: int,
         *,
         workers: int = 0,
-        cache_dir: Path | None = None,
         memory_limit: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Pictures:
-        """Decode every frame of `samples`.
+        """Decode every frame of `samples`, or look at each file's head where the pixels are too many.
 
         Parameters
         ----------
@@ -97,12 +180,10 @@ class Pictures:
         height, width : int
             Size that every frame is resized to, pixels.
         workers : int
-            Threads (Pillow decodes without the interpreter lock); 0 = one a core.
-        cache_dir : Path, optional
-            Where pixels go that don't fit in memory: a scratch file without a name, which vanishes with the
-            object, even when the process is killed.
+            Threads; 0 = one a core.
         memory_limit : int, optional
-            Bytes that the pixels may take in memory; None = half of what is free.
+            Bytes that the pixels may take in memory; None = half of what is free. Beyond it frames are decoded
+            whenever they are asked for: the same bytes, and no more memory than a few batches take.
         progress : callable (done, total), optional
             Called from this thread.
 
@@ -113,36 +194,72 @@ class Pictures:
         Raises
         ------
         UnreadablePictures
-            Some files can't be decoded; all are tried first.
-        MemoryError
-            The pixels don't fit and there is no `cache_dir`.
-        OSError
-            The scratch file can't be written; says how much space it needs.
+            Some files can't be read; all are tried first.
         """
         if height < 1 or width < 1:
             raise ValueError(f"height={height}, width={width}: must be at least 1 pixel")
         if workers < 0:
             raise ValueError(f"workers={workers}: must be 0 (one a core) or more")
-        paths = [path for row in samples.frames for path in row]
+        if memory_limit is None:
+            memory_limit = _free_memory() // 2 // processes.local_rank()[1]
         first = np.concatenate([[0], np.cumsum(samples.n_frames)]).astype(np.int64)
-        pixels = _allocate((len(paths), 3, height, width), cache_dir, memory_limit)
-        failures = _decode_all(paths, pixels, workers or _cores(), progress)
-        if failures:
-            raise UnreadablePictures(failures, len(paths))
-        return cls(torch.from_numpy(pixels), first)
+        files = Files([path for row in samples.frames for path in row], height, width, workers or _cores())
+        if len(files) * 3 * height * width <= memory_limit:
+            return cls(files.request(np.arange(len(files)))(progress), first)
+        files.check_all(progress)
+        return cls(files, first)
 
     def __len__(self) -> int:
         return len(self.first) - 1
 
     @property
+    def n_frames(self) -> int:
+        """Number of frames F of all samples."""
+        return len(self.frames)
+
+    @property
+    def held(self) -> bool:
+        """Whether all pixels lie in memory."""
+        return isinstance(self.frames, torch.Tensor)
+
+    @property
     def height(self) -> int:
         """Height of every frame, pixels."""
-        return self.frames.shape[2]
+        return self.frames.shape[2] if isinstance(self.frames, torch.Tensor) else self.frames.height
 
     @property
     def width(self) -> int:
         """Width of every frame, pixels."""
-        return self.frames.shape[3]
+        return self.frames.shape[3] if isinstance(self.frames, torch.Tensor) else self.frames.width
+
+    def rows(self, index: NDArray[np.int64]) -> torch.Tensor:
+        """The frames `index` (B,) as uint8 (B, 3, H, W).
+
+        Raises
+        ------
+        UnreadablePictures
+            A file that has to be decoded now can't be.
+        """
+        return self.request(index)()
+
+    def request(self, index: NDArray[np.int64]) -> Callable[[], torch.Tensor]:
+        """Begin to decode the frames `index` (B,), and go on at once; what is returned gives them (see `rows`)."""
+        frames = self.frames
+        if isinstance(frames, torch.Tensor):
+            held = frames
+            return lambda: held[torch.from_numpy(index)]
+        return frames.request(index)
+
+    def stream(self, parts: Iterable[NDArray[np.int64]]) -> Iterator[torch.Tensor]:
+        """The frames of each of `parts`, the next ones being decoded while the last are worked on."""
+        waiting: Callable[[], torch.Tensor] | None = None
+        for part in parts:
+            ahead = self.request(part)
+            if waiting is not None:
+                yield waiting()
+            waiting = ahead
+        if waiting is not None:
+            yield waiting()
 
 
 def decode(path: str | os.PathLike[str], height: int, width: int) -> NDArray[np.uint8]:
@@ -178,6 +295,20 @@ def decode(path: str | os.PathLike[str], height: int, width: int) -> NDArray[np.
 
 
 def _decode(path: str | os.PathLike[str], height: int, width: int) -> NDArray[np.uint8]:
+    with _opened(path) as picture:
+        picture.load()
+        rgb = _to_rgb(picture)
+        # Pillow turns TIFF files itself while loading and drops the tag, so the tag is read after that.
+        upright = _UPRIGHT.get(_orientation(picture))
+    if upright is not None:
+        rgb = rgb.transpose(upright)
+    rgb = rgb.resize((width, height), Image.Resampling.BILINEAR)
+    return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """A picture of which only the head has been read."""
     # Opening a FIFO would wait for a writer.
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("not a regular file")
@@ -188,21 +319,14 @@ def _decode(path: str | os.PathLike[str], height: int, width: int) -> NDArray[np
         with Image.open(file, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ValueError(f"{picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}: scale it down")
-            picture.load()
-            rgb = _to_rgb(picture)
-            # Pillow turns TIFF files itself while loading and drops the tag, so the tag is read after that.
-            upright = _UPRIGHT.get(_orientation(picture))
-    if upright is not None:
-        rgb = rgb.transpose(upright)
-    rgb = rgb.resize((width, height), Image.Resampling.BILINEAR)
-    return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
+            if picture.mode == "F":
+                raise ValueError("32-bit float pixels have no agreed range: save it with 8 bits a channel")
+            yield picture
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "I" or picture.mode.startswith("I;16"):
         return Image.fromarray(_grey_bytes(picture)).convert("RGB")
-    if picture.mode == "F":
-        raise ValueError("32-bit float pixels have no agreed range: save it with 8 bits a channel")
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
         behind = Image.new("RGBA", rgba.size, (_BEHIND_ALPHA, _BEHIND_ALPHA, _BEHIND_ALPHA, 255))
@@ -237,68 +361,6 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _decode_all(
-    paths: list[str], pixels: NDArray[np.uint8], workers: int, progress: Callable[[int, int], None] | None
-) -> tuple[tuple[str, str], ...]:
-    """Fill `pixels` (F, 3, H, W); return path and reason of what could not be read."""
-    _, _, height, width = pixels.shape
-    failures: dict[int, str] = {}
-
-    def work(begin: int) -> int:
-        end = min(begin + _CHUNK, len(paths))
-        for i in range(begin, end):
-            try:
-                pixels[i] = decode(paths[i], height, width)
-            except ValueError as error:
-                failures[i] = _reason(error.__cause__ if isinstance(error.__cause__, Exception) else error)
-        return end - begin
-
-    done = 0
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for future in [pool.submit(work, begin) for begin in range(0, len(paths), _CHUNK)]:
-            done += future.result()
-            if progress is not None:
-                progress(done, len(paths))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return tuple((paths[i], failures[i]) for i in sorted(failures))
-
-
-def _allocate(shape: tuple[int, int, int, int], cache_dir: Path | None, limit: int | None) -> NDArray[np.uint8]:
-    size = int(np.prod(shape, dtype=object))
-    if limit is None:
-        limit = _free_memory() // 2 // processes.local_rank()[1]
-    if size <= limit or not size:
-        return np.empty(shape, dtype=np.uint8)
-    need = f"{shape[0]} frames of {shape[2]} x {shape[3]} pixels need {_gb(size)}, {_gb(limit)} are allowed"
-    if cache_dir is None:
-        raise MemoryError(f"{need}: give cache_dir, a folder for a scratch file, or a smaller height and width")
-    cache_dir = Path(cache_dir)
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=cache_dir) as file:
-        try:
-            _reserve(file, size)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"the scratch file needs {_gb(size)} ({error.strerror}): make space or change cache_dir",
-                str(cache_dir),
-            ) from error
-        return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)
-
-
-def _reserve(file: IO[bytes], size: int) -> None:
-    # Writing through a map on a full disk kills the process (SIGBUS), so the space is taken first.
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file.fileno(), 0, size)
-    else:
-        block = bytes(1 << 20)
-        for begin in range(0, size, len(block)):
-            file.write(block[: min(len(block), size - begin)])
-        file.flush()
-
-
 def _free_memory() -> int:
     """Return the bytes that this process may still take, by the machine and by its control group."""
     free = []
@@ -313,10 +375,6 @@ def _free_memory() -> int:
     if not free and hasattr(os, "sysconf"):
         free.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
     return max(0, min(free, default=4 << 30))
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 10_000_000 else f"{size:,} bytes"
 
 
 def _cores() -> int:

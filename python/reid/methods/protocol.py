@@ -73,6 +73,8 @@ class RoundPlan:
     augment: Augment
     frames: int = 1
     """Frames drawn of each sample (T)."""
+    window: bool = False
+    """Draw consecutive frames, not any."""
 
 
 @dataclass(frozen=True)

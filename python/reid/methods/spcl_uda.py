@@ -73,8 +73,7 @@ class SpclUda(Spcl):
         }  # fmt: skip
         assert config.height is not None
         assert config.width is not None
-        cache = config.output if config.output is not None and config.output.is_dir() else None
-        self.pictures = Pictures.load(source, config.height, config.width, workers=config.workers, cache_dir=cache)
+        self.pictures = Pictures.load(source, config.height, config.width, workers=config.workers)
         split_batch_norm(network)
         rows = torch.zeros(len(identities) + len(samples), network.out_features, device=self.memory.memory.device)
         self.memory = InstanceMemory(
@@ -94,27 +93,27 @@ class SpclUda(Spcl):
     def start_round(self, r: int, assignment: Assignment, rng: np.random.Generator) -> RoundPlan:
         """As SpCL's, and P x K batches of source pictures."""
         from reid.data.samplers import ClusterBatches
+        from reid.data.views import draw_views
 
-        c = self.config
-        (self._rng,) = rng.spawn(1)  # the loop's own draws stay what they are
+        c, spec = self.config, self.network.spec
+        (own,) = rng.spawn(1)  # the loop's own draws stay what they are
         camid = self.source.camid if c.camera_batches else None
-        self._batches = iter(ClusterBatches(self.classes, c.batch_size, c.per_cluster, self._rng, camid))
+        batches = ClusterBatches(self.classes, c.batch_size, c.per_cluster, own, camid)
         plan = super().start_round(r, assignment, rng)
-        self._augment = plan.augment
+        self._views = draw_views(
+            self.pictures, batches, plan.augment, own,
+            mean=spec.mean, std=spec.std, device=self.memory.memory.device, frames=plan.frames, window=plan.window,
+        )  # fmt: skip
         return plan
 
     def step(self, batch: Batch) -> StepOutput:
         """Contrast of source and target pictures; the source pictures are drawn here."""
         import torch
 
-        from reid.data.samplers import draw_frames
-
-        index, spec, device = next(self._batches), self.network.spec, batch.images.device
-        frames = torch.from_numpy(draw_frames(self.pictures.first, index, 1, self._rng)[:, 0])
-        images = self._augment(self.pictures.frames[frames].to(device), self._rng, mean=spec.mean, std=spec.std)
-        images = images.contiguous(memory_format=torch.channels_last)
-        classes = torch.from_numpy(self.classes[index]).to(device)
-        x = self.network.retrieval(torch.cat([images[:, None], batch.images]))  # (2B, D) unit rows, source first
+        index, images = next(self._views)
+        images = images.contiguous(memory_format=torch.channels_last).unflatten(0, (len(index), -1))
+        classes = torch.from_numpy(self.classes[index]).to(images.device)
+        x = self.network.retrieval(torch.cat([images, batch.images]))  # (2B, D) unit rows, source first
         self._rows = torch.cat([classes, self.memory.n_source + batch.index])
         source, target = len(classes), len(batch.index)
         loss = self.memory.loss(x[:source], self._rows[:source]) + self.memory.loss(x[-target:], self._rows[-target:])

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reid.data.pictures import Pictures
 from reid.data.transforms import normalize
 from reid.files import atomic_path
 from reid.models.backbones import build_backbone
@@ -313,7 +315,7 @@ def start_neck(embedder: Embedder, pooled: Tensor) -> None:
 
 
 @torch.no_grad()
-def start_batch_norm(embedder: Embedder, pictures: Tensor, batch_size: int = 256) -> None:
+def start_batch_norm(embedder: Embedder, pictures: Tensor | Pictures, batch_size: int = 256) -> None:
     """Set the running statistics of all batch norm layers by one pass over pictures; weights stay as they
     are.
 
@@ -324,9 +326,9 @@ def start_batch_norm(embedder: Embedder, pictures: Tensor, batch_size: int = 256
     ----------
     embedder : Embedder
         Changed in place; training flags and momenta are as before afterwards.
-    pictures : Tensor of shape (N, 3, H, W)
-        Normalised float pictures, or uint8 ones, which are normalised batch by batch with the embedder's mean
-        and std.
+    pictures : Pictures, or Tensor of shape (N, 3, H, W)
+        Bytes, which are normalised batch by batch with the embedder's mean and std; a tensor may also hold normalised
+        float pictures.
     batch_size : int, default 256
         Largest batch; the statistics are the average over batches of nearly equal size.
 
@@ -335,10 +337,15 @@ def start_batch_norm(embedder: Embedder, pictures: Tensor, batch_size: int = 256
     ValueError
         If there are no pictures, or the statistics come out not finite.
     """
-    if pictures.ndim != 4 or len(pictures) == 0 or batch_size < 1:
-        raise ValueError(
-            f"pictures {tuple(pictures.shape)}, batch_size={batch_size}: need (N, 3, H, W), both at least 1"
-        )
+    n = len(pictures) if isinstance(pictures, Tensor) else pictures.n_frames
+    if n == 0 or batch_size < 1:
+        raise ValueError(f"{n} pictures, batch_size={batch_size}: both must be at least 1")
+    parts = -(-n // batch_size)
+    chunks: Iterable[Tensor]
+    if isinstance(pictures, Tensor):
+        chunks = pictures.tensor_split(parts)
+    else:
+        chunks = pictures.stream(np.array_split(np.arange(n), parts))
     layers = {
         name: layer
         for name, layer in embedder.named_modules()
@@ -352,7 +359,7 @@ def start_batch_norm(embedder: Embedder, pictures: Tensor, batch_size: int = 256
             layer.momentum = None  # None is PyTorch's cumulative average
             layer.train()
         try:
-            for chunk in pictures.tensor_split(-(-len(pictures) // batch_size)):
+            for chunk in chunks:
                 batch = chunk.to(device)
                 if batch.dtype == torch.uint8:
                     batch = normalize(batch, embedder.spec.mean, embedder.spec.std)

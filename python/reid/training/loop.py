@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from reid import processes
-from reid.data.samplers import draw_frames
+from reid.data.views import draw_views
 from reid.methods.protocol import Batch, RoundPlan
 from reid.models.embedder import save_embedder
 from reid.training.checkpoint import Checkpoint
@@ -131,14 +131,13 @@ def _batches(
 ) -> Iterator[tuple[Batch, Batch]]:
     """Augmented batches, this process' share and the whole of each (its pictures are again those of the share).
 
-    Pixels travel to the device as bytes and are augmented there. All processes draw for the whole batch, so that the
-    pictures are the same for any number of processes.
+    All processes draw for the whole batch, so that the pictures are the same for any number of processes.
     """
     spec, device = job.network.spec, job.device
-    for drawn in islice(plan.batches, plan.steps):
-        rows = draw_frames(job.pictures.first, drawn, plan.frames, rng)  # (B, T)
-        pixels = job.pictures.frames[torch.from_numpy(rows.reshape(-1))].to(device)  # (B * T, 3, H, W)
-        images = plan.augment(pixels, rng, mean=spec.mean, std=spec.std)
+    for drawn, images in draw_views(
+        job.pictures, islice(plan.batches, plan.steps), plan.augment, rng,
+        mean=spec.mean, std=spec.std, device=device, frames=plan.frames, window=plan.window,
+    ):  # fmt: skip
         images = processes.share(images).contiguous(memory_format=torch.channels_last).unflatten(0, (-1, plan.frames))
         index, label, camid = (torch.from_numpy(v).to(device) for v in (drawn, labels[drawn], job.train.camid[drawn]))
         share = Batch(images, *(processes.share(v) for v in (index, label, camid)))

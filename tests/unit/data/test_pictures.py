@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import errno
-import gc
 import os
 import struct
 import zlib
@@ -13,7 +11,7 @@ import torch
 from PIL import Image
 
 from reid.data import pictures
-from reid.data.pictures import Pictures, UnreadablePictures, decode
+from reid.data.pictures import Files, Pictures, UnreadablePictures, decode
 from reid.data.records import Samples
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -274,32 +272,53 @@ def test_names_that_cannot_be_decoded_survive(tmp_path: Path) -> None:
     assert str(caught.value).isprintable()
 
 
-def test_scratch_file_holds_the_same_pixels_and_vanishes(tmp_path: Path) -> None:
+def test_pixels_that_do_not_fit_are_decoded_when_asked_for(tmp_path: Path) -> None:
     samples = tracklets(tmp_path)
-    cache = tmp_path / "cache" / "below"
-    loaded = Pictures.load(samples, 6, 4, cache_dir=cache, memory_limit=100)
-    assert isinstance(loaded.frames, torch.Tensor)
-    assert torch.equal(loaded.frames, Pictures.load(samples, 6, 4).frames)
-    del loaded
-    gc.collect()
-    assert list(cache.iterdir()) == []
+    whole, lazy = (Pictures.load(samples, 6, 4, workers=3, memory_limit=limit) for limit in (None, 100))
+    assert (whole.held, lazy.held) == (True, False)
+    assert (len(lazy), lazy.n_frames, lazy.height, lazy.width) == (68, 70, 6, 4)
+    index = np.array([69, 3, 3, 0, 41])
+    for loaded in (whole, lazy):
+        assert loaded.rows(index)[:, 0, 0, 0].tolist() == index.tolist()
+        assert loaded.rows(index).dtype == torch.uint8
+        assert loaded.rows(index[:0]).shape == (0, 3, 6, 4)
+    parts = np.array_split(np.arange(70), 9)
+    for a, b in zip(whole.stream(parts), lazy.stream(parts), strict=True):
+        assert torch.equal(a, b)
 
 
-def test_without_a_cache_folder_the_need_is_said(tmp_path: Path) -> None:
-    with pytest.raises(MemoryError, match=r"70 frames of 6 x 4 pixels need 5,040 bytes.*cache_dir"):
-        Pictures.load(tracklets(tmp_path), 6, 4, memory_limit=100)
+def test_a_stream_is_one_part_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory for three parts at most: one that is worked on, one that waits, one that is being decoded."""
+    lazy = Pictures.load(tracklets(tmp_path), 6, 4, memory_limit=0)
+    asked: list[int] = []
+    request = Files.request
+    monkeypatch.setattr(Files, "request", lambda self, index: asked.append(len(index)) or request(self, index))
+    for k, pixels in enumerate(lazy.stream(np.array_split(np.arange(70), 10))):
+        assert len(pixels) == 7
+        assert len(asked) == min(k + 2, 10)
+    assert asked == [7] * 10
 
 
-def test_full_disk_names_folder_and_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+def test_heads_are_read_before_anything_else(tmp_path: Path) -> None:
+    samples = tracklets(tmp_path)
+    (tmp_path / "5.png").write_bytes(b"")
+    (tmp_path / "9.png").write_text("no picture")
+    bomb(tmp_path / "11.png", 8_000, 8_000)
+    with pytest.raises(UnreadablePictures) as caught:
+        Pictures.load(samples, 6, 4, memory_limit=100)
+    assert [Path(path).name for path, _ in caught.value.failures] == ["5.png", "9.png", "11.png"]
 
-    monkeypatch.setattr(pictures, "_reserve", full)
-    cache = tmp_path / "cache"
-    with pytest.raises(OSError, match=r"5,040 bytes.*No space left.*cache") as caught:
-        Pictures.load(tracklets(tmp_path), 6, 4, cache_dir=cache, memory_limit=100)
-    assert caught.value.errno == errno.ENOSPC
-    assert list(cache.iterdir()) == []
+
+def test_a_file_that_breaks_off_names_itself_when_it_is_met(tmp_path: Path) -> None:
+    samples = tracklets(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    data = save(tmp_path / "5.png", noise).read_bytes()
+    (tmp_path / "5.png").write_bytes(data[: len(data) // 2])
+    lazy = Pictures.load(samples, 6, 4, memory_limit=100)
+    assert len(lazy.rows(np.arange(5))) == 5
+    with pytest.raises(UnreadablePictures, match=r"1 of 70 .*5\.png: "):
+        lazy.rows(np.arange(70))
+    assert lazy.rows(np.array([6]))[0, 0, 0, 0] == 6
 
 
 def test_free_memory_is_measured() -> None:
