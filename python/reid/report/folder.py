@@ -63,9 +63,15 @@ class RunFolder:
     rounds: list[Round]
     """At least one, by number."""
     members: dict[int, list[Member]]
-    """Last pseudo identities (-1 outliers) and their members; empty without labels.csv."""
+    """Last pseudo identities (-1 outliers) and their members, a tracklet that was clustered whole by its middle frame;
+    empty without labels.csv."""
     sizes: dict[int, int]
     """Members of each pseudo identity; from labels.csv, else the last labels/round-NNN.npz."""
+
+    @property
+    def unit(self) -> str:
+        """What was clustered: pictures or tracklets."""
+        return "tracklets" if self.fact("instances") == "tracklet" else "pictures"
 
     def fact(self, *keys: str) -> Any:
         """The value in run.json under nested keys, or None."""
@@ -115,11 +121,14 @@ def read(run: Path) -> RunFolder:
     """
     if not run.is_dir():
         raise ValueError(f"run={printable(run)}: no such folder; give the folder that reid-train wrote")
+    facts = _facts(run / "run.json")
     members = _members(run / "labels.csv")
+    if facts.get("instances") == "tracklet":
+        members = {label: _middle_frames(rows) for label, rows in members.items()}
     sizes = {label: len(rows) for label, rows in members.items()} if members else _stored_sizes(run / "labels")
     return RunFolder(
         _settings(run / "config.toml"),
-        _facts(run / "run.json"),
+        facts,
         _rounds(run / "metrics.jsonl"),
         members,
         sizes,
@@ -185,6 +194,14 @@ def _members(path: Path) -> dict[int, list[Member]]:
                 "remove the file to go on without it"
             ) from None
     return found
+
+
+def _middle_frames(rows: list[Member]) -> list[Member]:
+    """One member a tracklet; rows without a tracklet stay."""
+    tracklets: dict[tuple[int, int], list[Member]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        tracklets[row.tracklet, -1 if row.tracklet >= 0 else i].append(row)
+    return [frames[len(frames) // 2] for frames in tracklets.values()]  # labels.csv lists frames in their order
 
 
 def _id(text: str | None) -> int:

@@ -22,8 +22,8 @@ HEIGHT = 96
 """Height of a thumbnail, pixels."""
 
 
-def mosaics(members: dict[int, list[Member]], aspect: float, room: int) -> Markup:
-    """Show the largest clusters and the smallest that hold two pictures or more.
+def mosaics(members: dict[int, list[Member]], aspect: float, room: int, unit: str = "pictures") -> Markup:
+    """Show the largest clusters and the smallest that hold two members or more.
 
     Parameters
     ----------
@@ -33,11 +33,13 @@ def mosaics(members: dict[int, list[Member]], aspect: float, room: int) -> Marku
         Width over height of a thumbnail: the shape in which the network sees a picture.
     room : int
         Bytes that thumbnails may take together; pictures beyond it are boxes with their names.
+    unit : str
+        What a member is.
 
     Returns
     -------
     Markup
-        Empty when no cluster holds two pictures.
+        Empty when no cluster holds two members.
     """
     shared = [label for label in members if label >= 0 and len(members[label]) >= 2]
     largest = sorted(shared, key=lambda c: (-len(members[c]), c))[:LARGEST]
@@ -48,7 +50,7 @@ def mosaics(members: dict[int, list[Member]], aspect: float, room: int) -> Marku
             continue
         figures = []
         for label in labels:
-            figure, used = _cluster(label, members[label], aspect, room)
+            figure, used = _cluster(label, members[label], aspect, room, unit)
             room -= used
             figures.append(figure)
         parts += [tag("h3", heading), tag("div", join(figures), class_="mosaics")]
@@ -66,7 +68,7 @@ def thumbnail(path: str, aspect: float) -> Markup | None:
     return Markup("data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii"))
 
 
-def _cluster(label: int, rows: list[Member], aspect: float, room: int) -> tuple[Markup, int]:
+def _cluster(label: int, rows: list[Member], aspect: float, room: int, unit: str) -> tuple[Markup, int]:
     """Return the figure of one cluster, and the bytes that its thumbnails take."""
     # Evenly spaced among members by camera and tracklet: frames of one tracklet look alike and prove little.
     ranked = sorted(rows)
@@ -85,6 +87,6 @@ def _cluster(label: int, rows: list[Member], aspect: float, room: int) -> tuple[
             picture = tag("span", name, class_="missing")
         cells.append(tag("li", picture, tag("small", where) if where else None))
     cameras = len({m.camid for m in rows if m.camid >= 0})
-    facts = f"{len(rows):,} pictures" + (f", {cameras} camera{'s' * (cameras > 1)}" if cameras else "")
+    facts = f"{len(rows):,} {unit}" + (f", {cameras} camera{'s' * (cameras > 1)}" if cameras else "")
     caption = tag("figcaption", tag("b", f"Cluster {label}"), f": {facts}")
     return tag("figure", caption, tag("ul", *cells, class_="pictures")), used

@@ -177,7 +177,7 @@ def _sizes(run: RunFolder) -> Markup:
         high = low if low <= 2 else 2 * (low - 1)
         bars.append((str(low) if low == high else f"{low}-{high}", sum(low <= n <= high for n in counts)))
         low = high + 1
-    what = "pictures" if run.members else "samples"  # labels.csv has a row a picture, round-NNN.npz a label a sample
+    what = run.unit if run.members else "samples"  # round-NNN.npz has a label a sample
     told = f"{sum(counts):,} {what} in {len(counts):,} clusters; {run.sizes.get(-1, 0):,} outliers."
     caption = tag("figcaption", tag("b", "Number of clusters by size"))
     return tag(
@@ -190,12 +190,13 @@ def _sizes(run: RunFolder) -> Markup:
 def _pictures(run: RunFolder, room: int, pictures: bool) -> Markup:
     if not pictures:
         return _section("What was put together", tag("p", "This report was made without pictures.", class_="soft"))
+    middle = " Of a tracklet its middle frame is shown." if run.unit == "tracklets" else ""
     note = tag(
         "p",
-        "Up to eight pictures of a cluster, over its cameras and tracklets, in the shape the network sees.",
+        f"Up to eight {run.unit} of a cluster, over its cameras and tracklets, in the shape the network sees.{middle}",
         class_="soft",
     )
-    shown = mosaics(run.members, _aspect(run), room)
+    shown = mosaics(run.members, _aspect(run), room, run.unit)
     return _section("What was put together", note, shown or tag("p", "No cluster holds two samples."))
 
 
