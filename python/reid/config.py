@@ -67,14 +67,19 @@ class TrainConfig:
     last_stride: Literal[1, 2] = 2
     """Stride of a ResNet's last stage; 1 doubles the size of its feature map."""
     bn_group_size: int = 0
-    """Pictures that batch norm normalises together in training, as one device of the published runs did: a batch is cut
-    into groups of this size. 0: the whole batch."""
+    """Instances that batch norm normalises together in training, as one device of the published runs did: a batch is
+    cut into groups of this size, tracklets with all their drawn frames. 0: the whole batch."""
     height: int | None = None
     """Picture height in pixels. Default: 64 for synthetic, else 256 or 128 by the median shape of the pictures."""
     width: int | None = None
     """Picture width in pixels. Default: see height."""
-    instances: Literal["image", "tracklet"] = "image"
-    """What is clustered: images, or the data's tracklets (mean feature over their frames; weak supervision)."""
+    instances: Literal["image", "tracklet"] | None = None
+    """What is clustered: images, or the data's tracklets (mean feature over their frames; weak supervision). Default:
+    what a row of the data is."""
+    frames: int = 1
+    """Frames drawn of a tracklet for one training sample, whose embedding is the mean over them."""
+    dense_step: int = 0
+    """Cut training tracklets into pieces of so many frames, each an instance of its own. 0: no."""
     batch_size: int = 32
     """Instances in a batch; several processes share it out."""
     rounds: int | None = None
@@ -96,14 +101,14 @@ class TrainConfig:
     """Threads that decode pictures and run kernels. 0: all cores."""
 
     def __post_init__(self) -> None:
-        for name in ("height", "width", "rounds", "batch_size", "eval_every", "stripes"):
+        for name in ("height", "width", "rounds", "batch_size", "eval_every", "stripes", "frames"):
             self._check(name, 1)
         self._check("batch_size", 2)  # batch norm needs two
         if self.bn_group_size:
             self._check("bn_group_size", 2)
         if self.bn_group_size and self.batch_size % min(self.bn_group_size, self.batch_size):
             raise ValueError(f"bn_group_size={self.bn_group_size}: must divide batch_size={self.batch_size}")
-        for name in ("seed", "data_seed", "workers", "freeze"):
+        for name in ("seed", "data_seed", "workers", "freeze", "dense_step"):
             self._check(name, 0)
         for name, value in dataclasses.asdict(self).items():
             choices = _choices(type(self), name)

@@ -92,15 +92,13 @@ class BucConfig(TrainConfig):
     before the first training. Default: 8 from random weights, 0 from pretrained ones, whose features it spoils."""
     epochs: int = 4
     """Epochs of each later round (2 for images, 5 for tracklets)."""
-    frames: int = 1
-    """Frames drawn of a tracklet for one training sample (1 for images, 16 for tracklets)."""
     augmentation: Literal["color", "light", "paper"] | None = None
     """paper: random upright rectangle and flip; light: small shifts and zooms, flip, erasing; color: also gain,
     saturation, gamma, blur and noise. Default: color from random weights, light from pretrained ones."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("min_clusters", "epochs", "frames"):
+        for name in ("min_clusters", "epochs"):
             self._check(name, 1)
         for name in ("size_penalty", "embedding_dim", "epochs_first"):
             self._check(name, 0)

@@ -147,7 +147,7 @@ def plan_round(
     assert config.lr is not None
     assert config.lr_step is not None
     lr = step_lr(r - 1, config.lr, step=config.lr_step, gamma=config.lr_gamma, warmup=warmup)
-    return RoundPlan(batches, config.iters, optimizer, lambda step: lr, augment(config))
+    return RoundPlan(batches, config.iters, optimizer, lambda step: lr, augment(config), config.frames)
 
 
 def augment(config: ContrastConfig) -> Augment:

@@ -188,7 +188,8 @@ class Pul:
         else:
             optimizer = torch.optim.Adam(parameters, lr=lr, weight_decay=5e-4)
         batches = Shuffled(np.flatnonzero(assignment.labels >= 0), c.batch_size, rng)
-        return RoundPlan(batches, c.epochs * len(batches), optimizer, lambda step: lr, VIEWS[c.augmentation or "light"])
+        views = VIEWS[c.augmentation or "light"]
+        return RoundPlan(batches, c.epochs * len(batches), optimizer, lambda step: lr, views, c.frames)
 
     def step(self, batch: Batch) -> StepOutput:
         """Cross-entropy of the classifier."""

@@ -100,7 +100,7 @@ class Source:
         lr = c.lr * (0.2 if 3 * r > 2 * self.rounds + 2 else 1.0)
         batches = Shuffled(np.flatnonzero(self.labels >= 0), c.batch_size, rng)
         views = VIEWS[c.augmentation or "light"]
-        return RoundPlan(batches, c.epochs * len(batches), self.optimizer, lambda step: lr, views)
+        return RoundPlan(batches, c.epochs * len(batches), self.optimizer, lambda step: lr, views, c.frames)
 
     def step(self, batch: Batch) -> StepOutput:
         """Cross-entropy of the classifier."""

@@ -93,7 +93,7 @@ class GroupedBatchNorm2d(_Grouped, nn.BatchNorm2d):
     """`torch.nn.BatchNorm2d` over groups."""
 
 
-def group_batch_norm(network: nn.Module, group_size: int) -> None:
+def group_batch_norm(network: nn.Module, group_size: int, frames: int = 1) -> None:
     """Let all batch norm layers of a network normalise groups of a training batch by themselves.
 
     Parameters
@@ -101,8 +101,11 @@ def group_batch_norm(network: nn.Module, group_size: int) -> None:
     network : nn.Module
         Changed in place: its layers keep their parameters, statistics and names.
     group_size : int
-        Pictures of a group, at least 2; a batch no larger than that is normalised as a whole. A last group may be
+        Samples of a group, at least 2; a batch no larger than that is normalised as a whole. A last group may be
         smaller: choose batch sizes that are multiples. 0: the whole batch, over all processes.
+    frames : int, default 1
+        Frames of a sample in training. Layers of the feature maps normalise those of all a group's samples together;
+        layers behind the pooling see one row a sample.
 
     Raises
     ------
@@ -124,4 +127,5 @@ def group_batch_norm(network: nn.Module, group_size: int) -> None:
         grouped = kinds.get(type(layer))
         if grouped is not None:
             layer.__class__ = grouped  # the state stays as it is; nothing else differs but `forward`
-            layer.group_size = group_size  # type: ignore[assignment]
+            size = group_size * frames if grouped is GroupedBatchNorm2d else group_size
+            layer.group_size = size  # type: ignore[assignment]

@@ -122,20 +122,18 @@ def _prepare(
     train = dataset.train
     if len(train) == 0:
         raise ValueError(f"data={config.data}: holds no training pictures")
-    if config.instances == "tracklet":
-        if (train.tracklet < 0).all():
-            raise ValueError("instances='tracklet': these data have no tracklets; use image")
-        train = train.by_tracklet()
+    config, train = _instances(config, train)
     config = _resolve(config, weights, train)
     height, width = config.height or 0, config.width or 0
 
-    scratch = path if processes.is_first() else Path(tempfile.gettempdir())
-
     def load(samples: Samples) -> Pictures:
-        return Pictures.load(
-            samples, height, width, workers=config.workers, cache_dir=scratch,
+        found = Pictures.load(
+            samples, height, width, workers=config.workers,
             progress=lambda done, total: log.progress(done, total, "reading pictures"),
         )  # fmt: skip
+        if not found.held:
+            log.say(f"pictures: {found.n_frames:,} do not fit in memory together and are decoded when they are needed")
+        return found
 
     pictures = load(train)
     sides = {
@@ -151,11 +149,11 @@ def _prepare(
         note = "; ".join(filter(None, [note, apply_weights(network.backbone, weights.state, weights.source)]))
     network.freeze(config.freeze or 0)
     if config.bn_group_size or processes.size() > 1:
-        group_batch_norm(network, config.bn_group_size)
+        group_batch_norm(network, config.bn_group_size, config.frames)
     network.to(device)
     if weights.state is None:
         with processes.alone():
-            start_batch_norm(network, pictures.frames)
+            start_batch_norm(network, pictures)
         if config.data not in SYNTHETIC:
             log.warn("random weights learn little from a small set of real pictures: use --weights pip or imagenet")
     if config.neck == "bn":
@@ -171,7 +169,9 @@ def _prepare(
         log.say(f"same_camera: {rule} (the first gap across cameras is {gap:.2f}; {FORBID_FROM} or more forbids)")
     method = kind(config, network, train if kind.needs_pid else train.without_pid())
     source = getattr(method, "source_facts", None)
-    unit = "tracklets (weak supervision)" if config.instances == "tracklet" else "images"
+    unit = "images"
+    if config.instances == "tracklet":
+        unit = f"{'pieces of tracklets' if config.dense_step else 'tracklets'} (weak supervision)"
     several = f", {processes.size()} processes" if processes.size() > 1 else ""
     identities = "are used" if kind.needs_pid else "of the source alone are used" if source else "are not used"
     log.say(
@@ -197,6 +197,24 @@ def _prepare(
     }
     pieces = {"network": network, "method": method, "train": train, "pictures": pictures, **sides}
     return method.config, facts, pieces
+
+
+def _instances(config: TrainConfig, train: Samples) -> tuple[TrainConfig, Samples]:
+    """What is clustered: the rows as they are, rows of one tracklet joined, or tracklets cut into pieces."""
+    several = bool((train.n_frames > 1).any())
+    kind = config.instances or ("tracklet" if several else "image")
+    if kind == "image":
+        if several:
+            raise ValueError("instances='image': these data are tracklets of several frames; use tracklet")
+        if config.dense_step:
+            raise ValueError(f"dense_step={config.dense_step}: cuts tracklets; use --instances tracklet, or 0")
+    else:
+        if not several and (train.tracklet < 0).all():
+            raise ValueError("instances='tracklet': these data have no tracklets; use image")
+        train = train.by_tracklet()
+        if config.dense_step:
+            train = train.split_tracklets(config.dense_step)
+    return dataclasses.replace(config, instances=kind), train
 
 
 def _method_of(config: TrainConfig) -> type[Method]:
