@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from reid.data.pictures import Pictures
+from reid.data.records import Samples
 from reid.features import extract
 from reid.models.embedder import Embedder, start_batch_norm
 from reid.models.neck import EmbeddingHead
@@ -119,6 +124,26 @@ def test_progress_counts_frames(embedder: Embedder, pictures: Pictures) -> None:
     calls: list[tuple[int, int, str]] = []
     extract(embedder, pictures, batch_size=8, progress=lambda *call: calls.append(call))
     assert calls == [(8, 18, "features"), (16, 18, "features"), (18, 18, "features")]
+
+
+def test_a_long_tracklet_takes_the_memory_of_a_few_chunks(embedder: Embedder, tmp_path: Path) -> None:
+    """2,000 frames of 32 x 16 pixels are 3.1 MB; of them at most three chunks of 50 are in memory."""
+    paths = [str(tmp_path / f"{i}.png") for i in range(20)]
+    rng = np.random.default_rng(0)
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (32, 16, 3), dtype=np.uint8)).save(path)
+    unknown, never = np.array([-1]), np.array([np.nan])
+    long = Samples((tuple(paths * 100),), unknown, unknown, unknown, never, never)
+    held = extract(embedder, Pictures.load(long, 32, 16), batch_size=50)
+    lazy = Pictures.load(long, 32, 16, memory_limit=0)
+    tracemalloc.start()
+    try:
+        found = extract(embedder, lazy, batch_size=50)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(found, held)
+    assert peak < 1_000_000
 
 
 def test_no_samples_and_bad_arguments(embedder: Embedder, pictures: Pictures) -> None:

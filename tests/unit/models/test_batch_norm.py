@@ -28,6 +28,21 @@ def test_each_group_is_normalised_as_if_alone() -> None:
         assert torch.allclose(grouped.state_dict()[name], value, atol=1e-7)
 
 
+def test_groups_of_tracklets_hold_all_their_frames() -> None:
+    """Two groups of three tracklets of two frames: six feature maps each before the mean, three rows behind it."""
+    torch.manual_seed(0)
+    maps, rows = nn.BatchNorm2d(4), nn.BatchNorm1d(4)
+    x = torch.randn(12, 4, 3, 3)
+
+    def forward(first: nn.Module, second: nn.Module, frames: torch.Tensor) -> torch.Tensor:
+        return second(first(frames).mean((2, 3)).unflatten(0, (-1, 2)).mean(1))
+
+    expected = torch.cat([forward(copy.deepcopy(maps), copy.deepcopy(rows), part) for part in x.split(6)])
+    both = nn.ModuleList([maps, rows])
+    group_batch_norm(both, 3, frames=2)
+    assert torch.allclose(forward(*both, x), expected, atol=1e-6)
+
+
 def test_gradients_are_those_of_the_groups() -> None:
     whole, x = network(), torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(1))
     grouped = copy.deepcopy(whole)

@@ -90,3 +90,19 @@ def test_sizes_from_the_last_stored_labels(tmp_path: Path) -> None:
     run = read(tmp_path)
     assert run.sizes == {-1: 1, 0: 2, 2: 1}
     assert not run.members
+
+
+@pytest.mark.parametrize("instances", ["tracklet", "image"])
+def test_a_clustered_tracklet_is_one_member_by_its_middle_frame(tmp_path: Path, instances: str) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"round": 0}\n')
+    (tmp_path / "run.json").write_text(f'{{"instances": "{instances}"}}')
+    rows = ["z.jpg,1,7,0", "a.jpg,1,7,0", "m.jpg,1,7,0", "alone.jpg,1,-1,0", "other.jpg,2,-1,0", "b.jpg,1,8,-1"]
+    (tmp_path / "labels.csv").write_text("path,camid,tracklet,label\n" + "\n".join(rows) + "\n")
+    run = read(tmp_path)
+    paths = {label: [m.path for m in members] for label, members in run.members.items()}
+    if instances == "tracklet":
+        assert paths == {0: ["a.jpg", "alone.jpg", "other.jpg"], -1: ["b.jpg"]}
+        assert (run.sizes, run.unit) == ({0: 3, -1: 1}, "tracklets")
+    else:
+        assert paths == {0: ["z.jpg", "a.jpg", "m.jpg", "alone.jpg", "other.jpg"], -1: ["b.jpg"]}
+        assert (run.sizes, run.unit) == ({0: 5, -1: 1}, "pictures")
