@@ -124,9 +124,9 @@ class TrainConfig:
         return self.same_camera != "allow" or self.center_cameras
 
     def _check(self, name: str, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
-        """Refuse a number outside [low, high]; None and the word auto pass."""
+        """Refuse a number outside [low, high]; None and words pass."""
         value = getattr(self, name)
-        if value is None or value == "auto":
+        if value is None or isinstance(value, str):
             return
         good = (low < value if open_low else low <= value) and value <= high  # False for NaN
         if not good:

@@ -181,6 +181,6 @@ class Ccc:
             return labels
 
         found = self.pseudo.guarded(cluster, features, eps)
-        if found.warnings:  # other labels than those the centroids belong to may have been taken
+        if found.collapsed:  # other labels than those the centroids belong to may have been taken
             self._centroids = None
         return Pseudo(found.labels, {**found.facts, "k": float(k)}, found.warnings, found.stop), self._centroids

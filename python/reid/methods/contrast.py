@@ -175,13 +175,14 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]
 
 
 def save_state(pseudo: PseudoLabels, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Adam's state and the last good labels, for a checkpoint."""
+    """Adam's state and that of the pseudo labels, for a checkpoint."""
     import torch
 
-    return {"labels": torch.from_numpy(pseudo.state()), **optimizer_state(optimizer)}
+    labels = {f"pseudo.{name}": torch.from_numpy(values) for name, values in pseudo.state().items()}
+    return {**labels, **optimizer_state(optimizer)}
 
 
 def load_state(pseudo: PseudoLabels, optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
     """Take up what `save_state` gave."""
-    pseudo.restore(state["labels"].cpu().numpy())
+    pseudo.restore({name[7:]: v.cpu().numpy() for name, v in state.items() if name.startswith("pseudo.")})
     load_optimizer(optimizer, state)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.metrics import adjusted_rand_score
 
 import reid_cluster
-from reid.clustering.eps import EPS_HIGH, EPS_LOW, choose_eps, partition_score
+from reid.clustering.eps import EPS_HIGH, EPS_LOW, choose_eps, eps_from_share, partition_score
 from reid.clustering.pseudo import PseudoLabels
 from reid.config import from_mapping, read_toml, write_toml
 from reid.data.records import Samples
@@ -97,7 +98,7 @@ def test_settings(tmp_path: Path) -> None:
     assert values.pop("method") == "spcl"
     assert from_mapping(SpclConfig, values, "test").eps == "auto"
     assert from_mapping(SpclConfig, {"eps": 0.4}, "test").eps == 0.4
-    with pytest.raises(ValueError, match=r"eps='atuo': did you mean 'auto'\? \(known: auto, a number\)"):
+    with pytest.raises(ValueError, match=r"eps='atuo': did you mean 'auto'\? \(known: auto, share, a number\)"):
         from_mapping(SpclConfig, {"eps": "atuo"}, "test")
     for wrong in (1, 0.0, float("nan"), True):
         with pytest.raises(ValueError, match="eps"):
@@ -106,3 +107,61 @@ def test_settings(tmp_path: Path) -> None:
         SpclConfig(eps="auto", eps_gap=0.2)
     with pytest.raises(ValueError, match="labels='mutual'"):
         ClusterContrastConfig(eps="auto", labels="mutual")
+
+
+def test_share_by_hand() -> None:
+    d = np.array([0.0, 1e-7, 0.1, 0.2, 0.3, 0.4, 0.5])  # of the 21 pairs of 7 samples
+    distances = np.full((7, 7), 0.8, dtype=np.float32)
+    distances[0, :] = distances[:, 0] = d
+    np.fill_diagonal(distances, 0)
+    graph = csr_array(distances)
+    found = eps_from_share(graph, neighbors=6 / 7)  # 3 pairs
+    assert (found.n_pairs, found.eps) == (3, pytest.approx(0.2))
+    assert "only 3 pairs were averaged" in found.warning
+    assert eps_from_share(graph, neighbors=6 / 7, zero_tol=0).eps == pytest.approx(0.1)
+    assert eps_from_share(graph, 0.1).n_pairs == 2  # of 20
+
+
+def test_share_that_cannot_be() -> None:
+    x, _ = people(20, 10, 0.8)
+    graph = reid_cluster.jaccard_graph(x, 20, 6, max_distance=0.6)
+    assert eps_from_share(graph, neighbors=5).warning == ""
+    assert "nearly equal" in eps_from_share(graph * np.float32(1e-3), neighbors=5, zero_tol=0).warning
+    with pytest.raises(ValueError, match=r"neighbors=1000: .* only .* up to the distance 0\.6"):
+        eps_from_share(graph, neighbors=1000)
+    with pytest.raises(ValueError, match=r"rho=1e-05: is no pair of 200 samples"):
+        eps_from_share(graph, 1e-5)
+    for both in ({}, {"rho": 0.1, "neighbors": 3}):
+        with pytest.raises(ValueError, match="give one of the two"):
+            eps_from_share(graph, **both)
+
+
+def test_share_is_frozen_and_survives_a_resume() -> None:
+    x, _ = people(30, 10, 1.0)
+    config = ClusterContrastConfig(eps="share", k1=20, k2=6, min_samples=4)
+    samples = Samples.from_paths(["x"] * len(x))
+    first = PseudoLabels(config, samples)
+    eps = first(x).facts["eps"]
+    assert eps == eps_from_share(reid_cluster.jaccard_graph(x, 20, 6, max_distance=0.9), neighbors=20 * 13 / 30).eps
+    other, _ = people(30, 10, 0.5)
+    assert first(other).facts["eps"] == eps
+    resumed = PseudoLabels(config, samples)
+    resumed.restore(first.state())
+    assert resumed(other).facts["eps"] == eps
+    assert PseudoLabels(config, samples)(other).facts["eps"] != eps
+
+
+def test_share_in_settings() -> None:
+    x, _ = people(30, 10, 1.0)
+    pseudo = PseudoLabels(
+        SpclConfig(eps="share", eps_share=0.005, k1=20, k2=6, min_samples=4), Samples.from_paths(["x"] * 300)
+    )
+    graph = reid_cluster.jaccard_graph(x, 20, 6, max_distance=0.9)
+    nested = pseudo.nested(x, 0.02)
+    assert nested.found.facts["eps"] == eps_from_share(graph, 0.005).eps
+    with pytest.raises(ValueError, match=r"eps_gap=0\.6: must be below the eps"):
+        PseudoLabels(pseudo.config, Samples.from_paths(["x"] * 300)).nested(x, 0.6)
+    with pytest.raises(ValueError, match="give one of the two"):
+        SpclConfig(eps_share=0.1, eps_neighbors=3)
+    with pytest.raises(ValueError, match="labels='infomap'"):
+        ClusterContrastConfig(eps="share", labels="infomap")
