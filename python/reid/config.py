@@ -91,6 +91,14 @@ class TrainConfig:
     measured before training (`reid.clustering.cameras.choose_same_camera`); uses camera ids."""
     center_cameras: bool = False
     """Centre features per camera, shrunk by n / (n + 50), before neighbours are sought. Uses camera ids."""
+    toc_test: bool = False
+    """Retrieval also with times: gallery items seen at the same time as the query are ranked last. As the next two
+    gives side_mAP and side_rank1 beside the plain figures: they use times and cameras of query and gallery."""
+    scp_test: float = 0.0
+    """Retrieval also with cameras: squared distances within a camera grow by this much (0.03)."""
+    sts_test: bool = False
+    """Retrieval also with travel times, learned from the round's clusters (--sts-table: given); --sts-lambda and
+    --sts-gamma as in training."""
     on_collapse: Literal["retry", "keep", "stop"] = "stop"
     """When clusters collapse: retry with milder settings, keep the labels of the round before, or stop the run."""
     device: str = "auto"
@@ -108,6 +116,7 @@ class TrainConfig:
             self._check("bn_group_size", 2)
         if self.bn_group_size and self.batch_size % min(self.bn_group_size, self.batch_size):
             raise ValueError(f"bn_group_size={self.bn_group_size}: must divide batch_size={self.batch_size}")
+        self._check("scp_test", 0, 1e9)
         for name in ("seed", "data_seed", "workers", "freeze", "dense_step"):
             self._check(name, 0)
         for name, value in dataclasses.asdict(self).items():

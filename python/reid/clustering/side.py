@@ -57,8 +57,7 @@ class SideConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("scp", "sts_lambda", "sts_bin", "sts_sigma"):
-            self._check(name, 0)
-            self._check(name, 0, 1e9)  # no infinity
+            self._check(name, 0, 1e9)  # so no infinity
         self._check("sts_gamma", 0, 1e9, open_low=True)
 
     @property

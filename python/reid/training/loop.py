@@ -88,7 +88,7 @@ def run_rounds(job: Job, checkpoint: Checkpoint | None) -> list[dict[str, Any]]:
         _save(job, history, labels, finished=False)
         job.log.round(history[-1], method.rounds)
     if job.query is not None and "mAP" not in history[-1]:  # stopped between two evaluations
-        history[-1] |= retrieval(job)
+        history[-1] |= retrieval(job, labels if history[-1]["round"] else None)
     _save(job, history, labels, finished=True)
     return history
 

@@ -12,9 +12,11 @@ from sklearn.metrics import adjusted_rand_score
 from reid import processes
 from reid.clustering.cameras import center_cameras
 from reid.clustering.reliability import singletons
+from reid.clustering.side import SideConfig, travel_times_of
 from reid.data.pictures import Pictures
 from reid.evaluation.label_free import drift, mutual_share, reciprocity, silhouette, stability
 from reid.evaluation.retrieval import evaluate_retrieval
+from reid.evaluation.side import evaluate_side
 from reid.features import extract
 from reid.training.job import Features, Job
 
@@ -37,7 +39,7 @@ def measure(
     """`row` with what can be said of the network now, and the seconds since `began`."""
     row = _look(job, row, features(job.method.retrieval), labels, before)
     if search:
-        row |= retrieval(job)
+        row |= retrieval(job, labels)
     row["seconds"] = round(time.monotonic() - began, 3)
     return row
 
@@ -63,8 +65,12 @@ def _look(
     return row
 
 
-def retrieval(job: Job) -> dict[str, float]:
-    """mAP and CMC where there are a query and a gallery set with identities; else nothing."""
+def retrieval(job: Job, labels: NDArray[np.int64] | None) -> dict[str, float]:
+    """mAP and CMC where there are a query and a gallery set with identities; else nothing.
+
+    Also those with times and cameras of query and gallery, where settings ask for them; travel times come from
+    `labels` of the training samples and say nothing yet where these are None.
+    """
     if job.query is None or job.gallery is None:
         return {}
     (query, query_pictures), (gallery, gallery_pictures) = job.query, job.gallery
@@ -73,8 +79,23 @@ def retrieval(job: Job) -> dict[str, float]:
         return extract(job.method.retrieval, pictures, amp=job.config.amp, progress=job.log.progress)
 
     threads = job.config.workers or None
-    evaluate = processes.once(evaluate_retrieval)
-    return evaluate(features(query_pictures), features(gallery_pictures), query, gallery, n_jobs=threads)
+    found = features(query_pictures), features(gallery_pictures), query, gallery
+    figures = processes.once(evaluate_retrieval)(*found, n_jobs=threads)
+    c = job.config
+    if not (c.toc_test or c.scp_test or c.sts_test):
+        return figures
+
+    @processes.once
+    def beside() -> dict[str, float]:
+        side = c if isinstance(c, SideConfig) else SideConfig()
+        known = c.sts_test and (labels is not None or side.sts_table)
+        times = travel_times_of(c, job.train, np.empty(0, np.int64) if labels is None else labels) if known else None
+        return evaluate_side(
+            *found, toc=c.toc_test, scp=c.scp_test, times=times, strength=side.sts_lambda, decay=side.sts_gamma,
+            n_jobs=threads,
+        )  # fmt: skip
+
+    return figures | beside()
 
 
 def sizes(labels: NDArray[np.int64]) -> dict[str, int]:

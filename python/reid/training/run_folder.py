@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid import processes
+from reid.clustering.travel_times import TravelTimes, write_travel_times
 from reid.config import TrainConfig, write_toml
 from reid.data.records import Samples
 from reid.files import TEMPORARY, atomic_path, write_text
@@ -37,6 +38,7 @@ class RunFolder:
         metrics.jsonl one object a round             labels.csv           path, camid, tracklet, pseudo identity
         labels/       round-NNN.npz, a round each    report.html          the same to look at
         checkpoints/  last.safetensors, last.json    synthetic/           the built-in data, when they are used
+        travel_times.npz what the last round's clusters say of times between cameras, when they are used
 
     Raises
     ------
@@ -122,6 +124,11 @@ class RunFolder:
     def write_metrics(self, history: Sequence[dict[str, Any]]) -> None:
         """Write metrics.jsonl whole: a run that was killed between two files is mended by the next write."""
         write_text(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+
+    @processes.first_only
+    def write_times(self, times: TravelTimes) -> None:
+        """Write travel_times.npz, which `sts_table` reads."""
+        write_travel_times(self.path / "travel_times.npz", times)
 
     @processes.first_only
     def write_labels(self, samples: Samples, labels: NDArray[np.int64]) -> None:

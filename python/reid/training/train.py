@@ -19,12 +19,14 @@ from PIL import Image
 
 from reid import processes, report
 from reid.clustering.cameras import FORBID_FROM, choose_same_camera
+from reid.clustering.side import travel_times_of
 from reid.config import TrainConfig
 from reid.data.clocks import read_offsets, shift_clocks
 from reid.data.pictures import Pictures
 from reid.data.readers import read_dataset
 from reid.data.records import Dataset, Samples
 from reid.data.synthetic import SyntheticConfig, write_market
+from reid.evaluation.side import check_side
 from reid.features import extract
 from reid.methods import METHODS
 from reid.methods.protocol import Method
@@ -97,7 +99,10 @@ def train(config: TrainConfig, *, resume: Path | None = None, dry_run: bool = Fa
             log.say(f"resuming {path} after round {done}")
         job = Job(config=config, folder=folder, log=log, **pieces)
         history = run_rounds(job, checkpoint)
-        folder.write_labels(job.train, folder.read_labels(int(history[-1]["round"])))
+        labels = folder.read_labels(int(history[-1]["round"]))
+        folder.write_labels(job.train, labels)
+        if config.sts_test or getattr(config, "sts", False):
+            folder.write_times(travel_times_of(config, job.train, labels))
         page = processes.once(report.write)(path)
     finally:
         folder.close()
@@ -140,6 +145,8 @@ def _prepare(
         side: (samples, load(samples)) if samples is not None and (samples.pid >= 0).any() else None
         for side, samples in (("query", dataset.query), ("gallery", dataset.gallery))
     }
+    query, gallery = (side[0] if side is not None else None for side in (sides["query"], sides["gallery"]))
+    check_side(config, train, query, gallery)
     network = Embedder(
         config.backbone, pooling=config.pooling, stripes=config.stripes or 1, last_stride=config.last_stride,
         mean=weights.mean, std=weights.std, neck=config.neck or "none", seed=config.seed,
@@ -346,7 +353,14 @@ def _summary(history: list[dict[str, Any]]) -> list[str]:
     picks = [("untrained", rows[0]), ("last", rows[-1])]
     picks += [("selected without labels", r) for r in rows if r["selected"]]
     picks += [("oracle best (chosen on the test set)", max(rows, key=lambda r: r["mAP"]))]
-    return [
+    lines = [
         f"{name:<37} round {r['round']:>2}  mAP {100 * r['mAP']:5.1f}  rank-1 {100 * r['rank1']:5.1f}"
         for name, r in picks
     ]
+    if "side_mAP" in rows[-1]:
+        r = rows[-1]
+        lines.append(
+            f"{'last':<37} round {r['round']:>2}  mAP {100 * r['side_mAP']:5.1f}  rank-1 {100 * r['side_rank1']:5.1f}"
+            "  with times and cameras of query and gallery (transductive)"
+        )
+    return lines
