@@ -39,7 +39,7 @@ class TrainConfig:
     data: str = "synthetic"
     """Training pictures: a known layout (Market-1501), a folder of pictures, a CSV table; or `synthetic` (mild) or
     `synthetic-hard`, walkers drawn by code into the run folder."""
-    clock_offsets: Path | None = None
+    clock_offsets: str = ""
     """CSV table camid,offset_seconds[,clock]: seconds added to the times of cameras, which then share one clock."""
     output: Path | None = None
     """Run folder. Default: runs/METHOD-DATA, with a number behind it when that is taken."""

@@ -234,9 +234,9 @@ def _method_of(config: TrainConfig) -> type[Method]:
 def _read(config: TrainConfig, path: Path) -> Dataset:
     place = _draw(config, path / "synthetic") if config.data in SYNTHETIC else Path(config.data).expanduser()
     data = read_dataset(place)
-    if config.clock_offsets is None:
+    if not config.clock_offsets:
         return data
-    return shift_clocks(data, read_offsets(config.clock_offsets.expanduser()))
+    return shift_clocks(data, read_offsets(Path(config.clock_offsets).expanduser()))
 
 
 @processes.once
