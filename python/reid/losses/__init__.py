@@ -1,0 +1,1 @@
+"""Losses that are no memory's own: cross-entropies with softened targets, and triplets."""
