@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reid import processes
+from reid.models.gathering import gather_rows
 
 __all__ = ["GroupedBatchNorm1d", "GroupedBatchNorm2d", "group_batch_norm"]
 
@@ -56,7 +57,8 @@ class _Grouped(nn.modules.batchnorm._BatchNorm):
         places = [0, *range(2, x.ndim)]
         variance, mean = torch.var_mean(x, places, correction=0)  # (C,)
         begin = processes.rank() // members * members
-        means, variances = _Rows.apply(torch.stack([mean, variance]))[begin : begin + members].unbind(1)
+        statistics = gather_rows(torch.stack([mean, variance])[None])  # (processes, 2, C)
+        means, variances = statistics[begin : begin + members].unbind(1)
         mean = means.mean(0)
         variance = variances.mean(0) + means.var(0, correction=0)
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
@@ -69,20 +71,6 @@ class _Grouped(nn.modules.batchnorm._BatchNorm):
         scale = self.weight * (variance + self.eps).rsqrt()
         out = (x - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)
         return out.to(input.dtype)
-
-
-class _Rows(torch.autograd.Function):
-    """A tensor of each process, stacked; the gradient of one sums what all processes made of it."""
-
-    @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:
-        return processes.gather(own[None])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        gradient = gradient.clone(memory_format=torch.contiguous_format)
-        processes.average([gradient])
-        return gradient[processes.rank()] * processes.size()
 
 
 class GroupedBatchNorm1d(_Grouped, nn.BatchNorm1d):
