@@ -7,6 +7,7 @@ from reid.methods.ccc import Ccc
 from reid.methods.cdsm import Cdsm
 from reid.methods.cluster_contrast import ClusterContrast
 from reid.methods.hhcl import Hhcl
+from reid.methods.mtcluster import MtCluster
 from reid.methods.protocol import Method
 from reid.methods.pul import Pul, PulSemi
 from reid.methods.source import Source
@@ -23,6 +24,7 @@ METHODS: dict[str, type[Method]] = {
     "spcl-uda": SpclUda,
     "cdsm": Cdsm,
     "3c": Ccc,
+    "mtcluster": MtCluster,
     "pul": Pul,
     "pul-semi": PulSemi,
     "source": Source,

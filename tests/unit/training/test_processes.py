@@ -27,6 +27,7 @@ JOBS = [
     ("cluster-contrast", {**GRAPH, "bn_group_size": 8}),
     ("spcl", {**GRAPH, "bn_group_size": 4, "seed": 1}),
     ("cdsm", GRAPH),
+    ("mtcluster", {**GRAPH, "bn_group_size": 4, "tri_loss": "watl"}),
     ("buc", BUC),
     ("buc", {**BUC, "instances": "tracklet", "frames": 3, "batch_size": 8, "rounds": 2}),
     ("source", {"dropout": 0.5, "epochs": 2, "rounds": 2, "batch_size": 16}),
