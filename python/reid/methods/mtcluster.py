@@ -3,7 +3,7 @@
 A round:
 
 1. f_i = the teacher's feature of each sample, the mean over its frames; Jaccard distance; DBSCAN; outliers are left
-   out.
+   out, or are classes of one.
 2. a classifier W for student and teacher: row k is the normalised mean of cluster k. For each cluster its K nearest
    others, by the Jaccard distance between the means.
 3. a new Adam; `iters` steps, or `iters_per_cluster` times the number of clusters, of P x K batches. Loss =
