@@ -63,8 +63,6 @@ class MtClusterConfig(OutlierConfig):
     """Largest weight of the old teacher in its update (0.999)."""
     iters_per_cluster: float | None = None
     """Steps of a round for each cluster; 0: `iters` steps. Default: 0.6 as the paper, or 0 where `iters` is given."""
-    frames: int = 1
-    """Frames drawn of each sample (4)."""
     cluster_feature: Literal["raw", "l2", "bn"] = "l2"
     """Feature that is clustered and that the classifier starts from: as pooled (raw), of unit length (l2), or of unit
     length behind the batch norm of `neck` (bn) (raw). Neighbourhoods of raw features weigh hardly more than one
@@ -91,7 +89,7 @@ class MtClusterConfig(OutlierConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("rlsce_k", "frames"):
+        for name in ("rlsce_k",):
             self._check(name, 1)
         for name in ("smooth", "soft_id", "soft_tri"):
             self._check(name, 0, 1)
@@ -162,7 +160,7 @@ class MtCluster:
         optimizer = make_optimizer(c, nn.ModuleList([self.network, self.classifier]))
         plan = plan_round(c, r, labels, self.samples, optimizer, rng)
         steps = max(1, round(c.iters_per_cluster * assignment.n_clusters)) if c.iters_per_cluster else plan.steps
-        return dataclasses.replace(plan, steps=steps, frames=c.frames)
+        return dataclasses.replace(plan, steps=steps, window=True)
 
     def step(self, batch: Batch) -> StepOutput:
         """The four losses on the batch of all processes; the teacher sees the same views, with their statistics."""

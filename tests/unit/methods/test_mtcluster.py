@@ -141,6 +141,6 @@ def test_the_pooled_feature_is_clustered_where_there_is_a_neck() -> None:
 
 
 def test_bad_settings_are_named() -> None:
-    for name, value in (("rlsce_k", 0), ("smooth", 1.5), ("soft_tri", -0.1), ("watl_lambda", 0.5), ("frames", 0)):
+    for name, value in (("rlsce_k", 0), ("smooth", 1.5), ("soft_tri", -0.1), ("watl_lambda", 0.5)):
         with pytest.raises(ValueError, match=f"{name}={value}"):
             MtClusterConfig(**{name: value})
