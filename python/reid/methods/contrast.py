@@ -43,7 +43,8 @@ class ContrastConfig(GraphConfig):
     camera_batches: bool = True
     """Of a cluster with several cameras, take partners from other cameras than the first picture's. Uses camera ids."""
     iters: int | None = None
-    """Steps of a round (200 or 400). Default: so many that a round sees each picture once, at least 12."""
+    """Steps of a round (200 or 400). Default: so many that a round sees as many pictures as there are, from random
+    weights twice as many; at least 12."""
     temperature: float | None = None
     """Temperature tau of the softmax (0.05). Default: 0.1 from random weights, 0.05 from pretrained ones."""
     momentum: float | None = None
@@ -99,7 +100,7 @@ def resolve(config: Config, n: int, rounds: int) -> Config:
         "k1": 8 if pretrained else 20,
         "k2": 3 if pretrained else 6,
         "min_samples": 2 if pretrained else 4,
-        "iters": max(12, math.ceil(n / config.batch_size)),
+        "iters": max(12, math.ceil((1 if pretrained else 2) * n / config.batch_size)),
         "temperature": 0.05 if pretrained else 0.1,
         "momentum": 0.2 if pretrained else 0.8,
         "lr": 3.5e-4 if pretrained else 2e-3,

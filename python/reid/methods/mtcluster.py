@@ -61,8 +61,8 @@ class MtClusterConfig(OutlierConfig):
 
     momentum: float = 0.999
     """Largest weight of the old teacher in its update (0.999)."""
-    iters_per_cluster: float | None = None
-    """Steps of a round for each cluster; 0: `iters` steps. Default: 0.6 as the paper, or 0 where `iters` is given."""
+    iters_per_cluster: float = 0.0
+    """Steps of a round for each cluster (0.6); 0: `iters` steps."""
     cluster_feature: Literal["raw", "l2", "bn"] = "l2"
     """Feature that is clustered and that the classifier starts from: as pooled (raw), of unit length (l2), or of unit
     length behind the batch norm of `neck` (bn) (raw). Neighbourhoods of raw features weigh hardly more than one
@@ -89,8 +89,7 @@ class MtClusterConfig(OutlierConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("rlsce_k",):
-            self._check(name, 1)
+        self._check("rlsce_k", 1)
         for name in ("smooth", "soft_id", "soft_tri"):
             self._check(name, 0, 1)
         for name in ("iters_per_cluster", "watl_margin"):
@@ -109,8 +108,6 @@ class MtCluster:
         from reid.models.batch_norm import GroupedBatchNorm1d
 
         self.network, self.samples = network, samples
-        if config.iters_per_cluster is None:
-            config = dataclasses.replace(config, iters_per_cluster=0.6 if config.iters is None else 0.0)
         self.config = resolve(config, len(samples), rounds=16)
         assert self.config.rounds is not None
         self.rounds = self.config.rounds
