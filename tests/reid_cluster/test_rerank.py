@@ -47,6 +47,13 @@ def people(q, g, dims=16, identities=12, seed=0):
     return x[:q], x[q:]
 
 
+def test_similarities_turned_into_squared_distances_are_squared_once_more():
+    z = load("jaccard_rerank_layumi")
+    q, g = z["query"], z["gallery"]
+    found = rerank_distances(*(2 - 2 * a @ b.T for a, b in [(q, g), (q, q), (g, g)]), 20, 6, 0.3)
+    np.testing.assert_allclose(found, z["final_k20_6_l03"], rtol=0, atol=3e-6)
+
+
 @pytest.mark.parametrize(
     ("key", "parameters"),
     [
