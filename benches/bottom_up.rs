@@ -19,8 +19,15 @@ fn step(c: &mut Criterion) {
             ..BottomUpParams::default()
         };
         let merge = |labels: Option<&[i64]>, groups: Option<&[i64]>, params: &BottomUpParams| {
-            bottom_up(black_box(x.matrix()), labels, groups, params, &context)
-                .unwrap_or_else(|e| panic!("{e}"))
+            bottom_up(
+                black_box(x.matrix()),
+                labels,
+                groups,
+                None,
+                params,
+                &context,
+            )
+            .unwrap_or_else(|e| panic!("{e}"))
         };
         let late = merge(
             None,

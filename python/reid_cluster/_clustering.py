@@ -46,6 +46,7 @@ def bottom_up(
     sizes: str = "frozen",
     min_clusters: int = 1,
     groups: Any = None,
+    cannot_link: Any = None,
     n_jobs: int | None = None,
     progress: _inputs.Progress | None = None,
 ) -> BottomUp:
@@ -75,6 +76,9 @@ def bottom_up(
         Stop at this many clusters.
     groups : array-like of int, shape (N,), optional
         Clusters with rows of a common group never merge; -1 is no group.
+    cannot_link : array-like of int, shape (M, 2), optional
+        Pairs of rows whose clusters never merge, as :func:`time_overlap` finds them; in any order, doubled ones count
+        once.
     n_jobs : int, optional
         Threads; default all cores. The result does not depend on it.
     progress : callable, optional
@@ -88,9 +92,10 @@ def bottom_up(
     Raises
     ------
     ValueError
-        For parameters out of range, labels that are negative or have gaps, shapes that do not fit, NaN or inf.
+        For parameters out of range, labels that are negative, have gaps or put linked rows into one class, a link to
+        no row, shapes that do not fit, NaN or inf.
     TypeError
-        If features are not real numbers, or labels or groups no integers.
+        If features are not real numbers, or labels, groups or links no integers.
     MemoryError
         For ``sizes="live"`` with more clusters than memory for 2 C^2 bytes.
 
@@ -128,6 +133,9 @@ def bottom_up(
             live=_inputs.choice("sizes", sizes, ("frozen", "live")) == "live",
             min_clusters=_inputs.ints("min_clusters", min_clusters, low=1),
             groups=None if groups is None else _inputs.labels(groups, n, "groups"),
+            cannot_link=None
+            if cannot_link is None
+            else _inputs.pairs(cannot_link, "cannot_link", np.int32).reshape(-1),
             n_jobs=_inputs.jobs(n_jobs),
             progress=_inputs.callback(progress),
         )

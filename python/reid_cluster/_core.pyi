@@ -105,6 +105,7 @@ def bottom_up(
     live: bool,
     min_clusters: int,
     groups: NDArray[np.int64] | None,
+    cannot_link: NDArray[np.int32] | None,
     n_jobs: int,
     progress: _Progress | None,
 ) -> tuple[NDArray[np.int64], int, NDArray[np.int32], NDArray[np.float32], float]: ...

@@ -147,6 +147,32 @@ def test_no_cluster_holds_a_group_twice(linkage: str, sizes: str) -> None:
         assert len(members) == len(set(members))
 
 
+@pytest.mark.parametrize("sizes", ["frozen", "live"])
+@pytest.mark.parametrize("linkage", ["single", "average"])
+def test_no_cluster_holds_a_cannot_link(linkage: str, sizes: str) -> None:
+    x = unit_rows(300, 16)
+    links = np.random.default_rng(4).integers(0, len(x), (2000, 2))
+    start = bottom_up(x, n_merges=60, cannot_link=links).labels
+    links = links[links[:, 0] != links[:, 1]]
+    plain = bottom_up(x, start, n_merges=1000, linkage=linkage, sizes=sizes)
+    assert (plain.labels == 0).all()
+    r = bottom_up(x, start, n_merges=1000, linkage=linkage, sizes=sizes, cannot_link=links)
+    assert len(r.pairs) == start.max() + 1 - r.n_clusters > 100
+    assert r.next_weight == np.inf
+    assert (r.labels[links[:, 0]] != r.labels[links[:, 1]]).all()
+    turned = bottom_up(
+        x, start, n_merges=1000, linkage=linkage, sizes=sizes, cannot_link=np.vstack([links[::-1, ::-1]] * 2)
+    )
+    assert (turned.labels == r.labels).all()
+
+
+def test_no_links_change_nothing() -> None:
+    x = unit_rows(200, 8)
+    for links in ([], np.empty((0, 2), int), [(3, 3)]):
+        for a, b in zip(bottom_up(x, n_merges=50, cannot_link=links), bottom_up(x, n_merges=50), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_all_in_one_group_never_merge() -> None:
     x = unit_rows(1200, 8)
     r = bottom_up(x, n_merges=5, groups=np.zeros(len(x), int))
@@ -238,6 +264,9 @@ def test_bad_jobs(case: Bad) -> None:
         ({"n_merges": 1, "labels": [0] * 8}, r"labels has shape \(8,\)"),
         ({"n_merges": 1, "groups": [0] * 10}, r"groups has shape \(10,\)"),
         ({"n_merges": 1, "groups": np.zeros(9, np.uint64) + 2**63}, "groups has 9223372036854775808"),
+        ({"n_merges": 1, "cannot_link": [(0, 9)]}, r"cannot_link\[0\] is \(0, 9\)"),
+        ({"n_merges": 1, "cannot_link": [0, 1, 2]}, r"cannot_link has shape \(3,\)"),
+        ({"n_merges": 1, "cannot_link": [(0, 1)], "labels": [0] * 9}, r"\(0, 1\), which labels put into one class 0"),
     ],
 )
 def test_bad_values(arguments: dict, words: str) -> None:
@@ -253,6 +282,7 @@ def test_bad_values(arguments: dict, words: str) -> None:
         ({"n_merges": 1, "size_penalty": None}, "size_penalty=None"),
         ({"n_merges": 1, "labels": [0.0] * 9}, "labels must hold integers"),
         ({"n_merges": 1, "groups": ["a"] * 9}, "groups must hold integers"),
+        ({"n_merges": 1, "cannot_link": [(0.0, 1.0)]}, "cannot_link must hold integers"),
         ({"n_merges": 1, "progress": 3}, "progress=3"),
     ],
 )

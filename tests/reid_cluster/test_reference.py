@@ -120,9 +120,17 @@ def test_bottom_up(seed, linkage, sizes):
     x = lattice(22, 3, seed) if linkage == ("single", "sqeuclidean") else rng.normal(size=(22, 3)).astype(np.float32)
     starts = [None, np.unique(rng.integers(0, 12, 22), return_inverse=True)[1]]
     for labels in starts:
-        for groups in (None, rng.integers(-1, 6, 22)):
+        links = rng.integers(0, 22, (30, 2))
+        links = links[links[:, 0] != links[:, 1] if labels is None else labels[links[:, 0]] != labels[links[:, 1]]]
+        for groups, cannot_link in [
+            (None, None),
+            (rng.integers(-1, 6, 22), None),
+            (None, links),
+            (np.arange(22) % 9, links),
+        ]:
             for n_merges, penalty, least in [(0, 0.25, 1), (4, 0.0, 1), (9, 0.25, 1), (50, 0.5, 5), (50, 0.25, 1)]:
-                options |= {"n_merges": n_merges, "size_penalty": penalty, "min_clusters": least, "groups": groups}
+                options |= {"n_merges": n_merges, "size_penalty": penalty, "min_clusters": least}
+                options |= {"groups": groups, "cannot_link": cannot_link}
                 found = reid_cluster.bottom_up(x, labels, **options)
                 assert_equal(found, reference.bottom_up(x, labels, **options), rtol=1e-5, atol=1e-5)
 

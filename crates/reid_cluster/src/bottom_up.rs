@@ -10,6 +10,7 @@
 //!   `bottom_up_frozen`. Distances are squared by default like the code's; the paper writes them unsquared.
 //! * Sizes **live**: sequential agglomeration, distances and sizes follow each merge, `bottom_up_live`.
 //! * **Groups** (cameras of one moment, frames of one video): clusters that share a group never merge.
+//! * **Links** (pairs that cannot be one identity): as if each pair were a group of its own.
 //!
 //! The mean over pairs of the squared distance needs no pairs: it is `m2_A + m2_B - 2 mu_A . mu_B` with the
 //! mean row mu and the mean squared norm m2, so average linkage runs the same product on C rows instead of N.
@@ -19,6 +20,7 @@
 //! and nothing stops it but `min_clusters`.
 
 use crate::clusters::{Clusters, Points};
+use crate::constraints::CannotLink;
 use crate::neighbors::check_shape;
 use crate::product::squared_norms;
 use crate::{Context, Error, Matrix, Result, bottom_up_frozen, bottom_up_live};
@@ -110,44 +112,51 @@ pub(crate) struct Merges {
 }
 
 /// Merge clusters; `labels` are contiguous from 0 (`None`: every row is its own), `groups` has one entry a
-/// row, negative for none: clusters with rows of a common group never merge.
+/// row, negative for none: clusters with rows of a common group never merge, nor do clusters with linked rows.
 ///
 /// Clusters A and B are `D(A, B) + size_penalty * (|A| + |B|)` apart; the lightest acceptable merges are done, one after
 /// the other.
 ///
 /// ```
-/// use reid_cluster::{BottomUpParams, Context, Matrix, bottom_up};
+/// use reid_cluster::{BottomUpParams, CannotLink, Context, Matrix, bottom_up};
 ///
 /// let values = [0.0, 1.0, 5.0, 5.5];
 /// let features = Matrix::new(&values, 4, 1)?;
 /// let pool = Context::pool(2)?;
 /// let context = Context::quiet(&pool);
 /// let params = BottomUpParams { n_merges: 2, size_penalty: 0.0, ..BottomUpParams::default() };
-/// let merged = bottom_up(features, None, None, &params, &context)?;
+/// let merged = bottom_up(features, None, None, None, &params, &context)?;
 /// assert_eq!(merged.labels, [0, 0, 1, 1]);
 /// assert_eq!(merged.pairs, [[2, 3], [0, 1]]);
 ///
 /// // The same camera saw rows 2 and 3: they stay apart.
 /// let cameras = [0, 1, 2, 2];
-/// let merged = bottom_up(features, None, Some(&cameras), &params, &context)?;
+/// let merged = bottom_up(features, None, Some(&cameras), None, &params, &context)?;
 /// assert_eq!(merged.labels, [0, 0, 0, 1]);
+///
+/// // Rows 0 and 1 are two people.
+/// let links = CannotLink::new(&[[0, 1]], 4, &context)?;
+/// let merged = bottom_up(features, None, None, Some(&links), &params, &context)?;
+/// assert_eq!(merged.labels, [0, 1, 1, 1]);
 /// # Ok::<(), reid_cluster::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] or [`Error::Shape`] for parameters, labels or shapes that are not as said;
+/// [`Error::Parameter`] or [`Error::Shape`] for parameters, labels or shapes that are not as said, or linked rows that share a
+/// class of the start;
 /// [`Error::NotFinite`];
 /// [`Error::TooLarge`] for live sizes with too many clusters; [`Error::Interrupted`].
 pub fn bottom_up(
     features: Matrix<'_>,
     labels: Option<&[i64]>,
     groups: Option<&[i64]>,
+    cannot_link: Option<&CannotLink>,
     params: &BottomUpParams,
     context: &Context<'_>,
 ) -> Result<BottomUp> {
     check_shape(features, "features")?;
     params.check()?;
-    let clusters = Clusters::new(features.rows(), labels, groups)?;
+    let clusters = Clusters::new(features.rows(), labels, groups, cannot_link)?;
     features.check_finite("features", context)?;
     let norms = squared_norms(features, "features", context)?;
     let points = match params.linkage {
@@ -360,6 +369,7 @@ mod tests {
         cols: usize,
         labels: Vec<i64>,
         groups: Option<Vec<i64>>,
+        links: Vec<[i32; 2]>,
         params: BottomUpParams,
     }
 
@@ -376,6 +386,7 @@ mod tests {
                 prop::collection::vec(value, n * cols),
                 prop::collection::vec(0_i64..20, n),
                 prop::option::of(prop::collection::vec(-1_i64..6, n)),
+                prop::collection::vec([0..n as i32, 0..n as i32], 0..8),
                 (
                     0..n + 2,
                     prop::sample::select(vec![0.0, 0.003, 0.1]),
@@ -389,6 +400,7 @@ mod tests {
                         data,
                         raw,
                         groups,
+                        mut links,
                         (n_merges, size_penalty, linkage, root, min_clusters),
                     )| {
                         let mut names = raw.clone();
@@ -409,11 +421,13 @@ mod tests {
                             sizes,
                             min_clusters,
                         };
+                        links.retain(|&[i, j]| raw[i as usize] != raw[j as usize]);
                         Case {
                             data,
                             cols,
                             labels: raw.iter().map(name).collect(),
                             groups,
+                            links,
                             params,
                         }
                     },
@@ -425,9 +439,13 @@ mod tests {
         let x = Matrix::new(&case.data, case.labels.len(), case.cols).unwrap();
         let pool = Context::pool(threads).unwrap();
         let context = Context::quiet(&pool);
-        let groups = case.groups.as_deref();
-        let fast = bottom_up(x, Some(&case.labels), groups, &case.params, &context).unwrap();
-        let clusters = Clusters::new(x.rows(), Some(&case.labels), groups).unwrap();
+        let (labels, groups) = (Some(&case.labels[..]), case.groups.as_deref());
+        let links = CannotLink::new(&case.links, x.rows(), &context).unwrap();
+        let fast = bottom_up(x, labels, groups, Some(&links), &case.params, &context).unwrap();
+        for &[i, j] in &case.links {
+            assert_ne!(fast.labels[i as usize], fast.labels[j as usize]);
+        }
+        let clusters = Clusters::new(x.rows(), labels, groups, Some(&links)).unwrap();
         let norms = squared_norms(x, "features", &context).unwrap();
         let points = match case.params.linkage {
             Linkage::Single => Points::rows(x, norms, &clusters),
@@ -467,7 +485,7 @@ mod tests {
         let labels: Vec<i64> = (0..20).map(|i| (i * i) % 5 % 3).collect();
         let pool = Context::pool(2).unwrap();
         let context = Context::quiet(&pool);
-        let clusters = Clusters::new(20, Some(&labels), None);
+        let clusters = Clusters::new(20, Some(&labels), None, None);
         let clusters = clusters.unwrap();
         let norms = squared_norms(x, "features", &context).unwrap();
         let means = Points::means(x, &norms, &clusters, &context).unwrap();
@@ -503,6 +521,11 @@ mod tests {
                 cols,
                 labels: (0..n as i64).map(|i| i % 50).collect(),
                 groups: grouped.then(|| (0..n as i64).map(|i| (i * i) % 7 - 1).collect()),
+                links: if grouped {
+                    vec![[3, 9], [4, 40]]
+                } else {
+                    Vec::new()
+                },
                 params: BottomUpParams {
                     n_merges: 45,
                     size_penalty: 0.1,
@@ -536,6 +559,7 @@ mod tests {
                         .map(|i| if i < 2030 { i } else { i - 20 })
                         .collect(),
                     groups: None,
+                    links: Vec::new(),
                     params: BottomUpParams {
                         n_merges,
                         distance,
@@ -573,6 +597,7 @@ mod tests {
                     cols,
                     labels: (0..n as i64).collect(),
                     groups: grouped.then(|| (0..n as i64).map(|i| (i * i) % 7 - 1).collect()),
+                    links: Vec::new(),
                     params: BottomUpParams {
                         n_merges,
                         ..BottomUpParams::default()
@@ -591,7 +616,7 @@ mod tests {
         let context = Context::quiet(&pool);
         let params = BottomUpParams::default();
         let text = |labels: &[i64]| {
-            bottom_up(x, Some(labels), None, &params, &context)
+            bottom_up(x, Some(labels), None, None, &params, &context)
                 .unwrap_err()
                 .to_string()
         };
@@ -599,5 +624,54 @@ mod tests {
         assert!(text(&[0, 1, 3, 3]).contains("no 2"));
         assert!(text(&[0, 1, 2, 9]).contains("no 3"));
         assert!(text(&[0, 1, 2]).contains("3 entries"));
+    }
+
+    /// Links alone, so many that the first buffers do not hold enough merges.
+    #[test]
+    fn many_links_equal_naive() {
+        let (n, cols) = (900, 4);
+        let data: Vec<f32> = (0..n * cols)
+            .map(|i| ((i * 7919 + i * i) % 1009) as f32 / 100.0)
+            .collect();
+        let pairs =
+            (0..n as i32).flat_map(|i| (1..12).map(move |k| [i, (i + k * k * 7) % n as i32]));
+        for n_merges in [40, 899] {
+            let case = Case {
+                data: data.clone(),
+                cols,
+                labels: (0..n as i64).collect(),
+                groups: None,
+                links: pairs.clone().filter(|pair| pair[0] != pair[1]).collect(),
+                params: BottomUpParams {
+                    n_merges,
+                    ..BottomUpParams::default()
+                },
+            };
+            let (fast, slow) = both(&case, 3);
+            assert!(fast == slow, "{n_merges} merges");
+        }
+    }
+
+    #[test]
+    fn linked_rows_of_one_class_are_refused() {
+        let x = Matrix::new(&[0.0; 4], 4, 1).unwrap();
+        let pool = Context::pool(1).unwrap();
+        let context = Context::quiet(&pool);
+        let params = BottomUpParams::default();
+        let text = |n: usize| {
+            let links = CannotLink::new(&[[3, 1]], n, &context).unwrap();
+            bottom_up(
+                x,
+                Some(&[0, 1, 2, 1]),
+                None,
+                Some(&links),
+                &params,
+                &context,
+            )
+            .unwrap_err()
+            .to_string()
+        };
+        assert!(text(4).contains("(1, 3), which labels put into one class 1"));
+        assert!(text(5).contains("made for 5 samples"));
     }
 }

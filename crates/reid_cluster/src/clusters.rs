@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use crate::bottom_up::{BottomUp, Merge, Merges};
+use crate::constraints::CannotLink;
 use crate::union_find::UnionFind;
 use crate::{Context, Error, Matrix, Result};
 
@@ -14,14 +15,19 @@ pub(crate) struct Clusters {
     pub(crate) of: Vec<u32>,
     /// Rows of each cluster, ascending.
     pub(crate) members: Vec<Vec<u32>>,
-    /// Sorted groups of each cluster; empty without groups.
+    /// Sorted groups of each cluster, a negative one for each link between two; empty without either.
     pub(crate) groups: Vec<Vec<i64>>,
     /// The caller's name of each cluster.
     names: Vec<i64>,
 }
 
 impl Clusters {
-    pub(crate) fn new(n: usize, labels: Option<&[i64]>, groups: Option<&[i64]>) -> Result<Self> {
+    pub(crate) fn new(
+        n: usize,
+        labels: Option<&[i64]>,
+        groups: Option<&[i64]>,
+        links: Option<&CannotLink>,
+    ) -> Result<Self> {
         for (name, given) in [("labels", labels), ("groups", groups)] {
             if let Some(given) = given.filter(|g| g.len() != n) {
                 return Err(Error::Shape(format!(
@@ -51,9 +57,20 @@ impl Clusters {
             of.push(*cluster);
             members[*cluster as usize].push(row as u32);
         }
-        let groups = groups.map_or_else(Vec::new, |groups| {
+        let mut groups: Vec<Vec<i64>> = groups.map_or_else(Vec::new, |groups| {
             members.iter().map(|rows| group_set(rows, groups)).collect()
         });
+        if let Some(links) = links {
+            let pairs = linked(&of, labels, links)?;
+            if !pairs.is_empty() {
+                groups.resize(members.len(), Vec::new());
+            }
+            for (number, &(a, b)) in (1_i64..).zip(&pairs) {
+                groups[a as usize].push(-number);
+                groups[b as usize].push(-number);
+            }
+            groups.iter_mut().for_each(|set| set.sort_unstable());
+        }
         Ok(Self {
             of,
             members,
@@ -140,6 +157,37 @@ fn group_set(rows: &[u32], groups: &[i64]) -> Vec<i64> {
     set.sort_unstable();
     set.dedup();
     set
+}
+
+/// Pairs of clusters a < b with a link between their rows, sorted, each once.
+fn linked(of: &[u32], labels: &[i64], links: &CannotLink) -> Result<Vec<(u32, u32)>> {
+    if links.samples() != of.len() {
+        return Err(Error::Shape(format!(
+            "cannot_link is made for {} samples and features has {} rows: both need the same",
+            links.samples(),
+            of.len()
+        )));
+    }
+    let mut pairs = Vec::new();
+    for (i, &a) in of.iter().enumerate() {
+        for &j in links.partners(i) {
+            let b = of[j as usize];
+            if a == b {
+                return Err(Error::Shape(format!(
+                    "cannot_link holds ({}, {}), which labels put into one class {}: start from classes without linked rows",
+                    i.min(j as usize),
+                    i.max(j as usize),
+                    labels[i]
+                )));
+            }
+            if a < b {
+                pairs.push((a, b));
+            }
+        }
+    }
+    pairs.sort_unstable();
+    pairs.dedup();
+    Ok(pairs)
 }
 
 /// Whether two sorted sets have a common element.

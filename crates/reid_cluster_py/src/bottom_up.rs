@@ -2,7 +2,7 @@
 
 use numpy::{IntoPyArray, PyArray1, PyArray2};
 use pyo3::prelude::*;
-use reid_cluster::{BottomUpParams, Distance, Linkage, Sizes};
+use reid_cluster::{BottomUpParams, CannotLink, Distance, Linkage, Sizes};
 
 use crate::arrays::{Column, Rows, table};
 use crate::released::released;
@@ -17,7 +17,7 @@ type Result<'py> = (
 
 /// Labels, number of clusters, pairs, weights and next weight; see `reid_cluster.bottom_up`.
 #[pyfunction]
-#[pyo3(signature = (features, labels, *, n_merges, size_penalty, euclidean, average, live, min_clusters, groups, n_jobs, progress))]
+#[pyo3(signature = (features, labels, *, n_merges, size_penalty, euclidean, average, live, min_clusters, groups, cannot_link, n_jobs, progress))]
 #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)] // keywords of one private Python call
 pub(crate) fn bottom_up<'py>(
     py: Python<'py>,
@@ -30,6 +30,7 @@ pub(crate) fn bottom_up<'py>(
     live: bool,
     min_clusters: usize,
     groups: Option<&Bound<'py, PyAny>>,
+    cannot_link: Option<&Bound<'py, PyAny>>,
     n_jobs: usize,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Result<'py>> {
@@ -39,6 +40,9 @@ pub(crate) fn bottom_up<'py>(
         .transpose()?;
     let groups = groups
         .map(|a| Column::<i64>::borrow(a, "groups", "int64"))
+        .transpose()?;
+    let ends = cannot_link
+        .map(|a| Column::<i32>::borrow(a, "cannot_link", "int32"))
         .transpose()?;
     let params = BottomUpParams {
         n_merges,
@@ -59,8 +63,12 @@ pub(crate) fn bottom_up<'py>(
     let x = features.matrix()?;
     let labels = labels.as_ref().map(Column::slice).transpose()?;
     let groups = groups.as_ref().map(Column::slice).transpose()?;
+    let pairs = ends.as_ref().map(Column::slice).transpose()?;
     let found = released(py, n_jobs, progress, |context| {
-        reid_cluster::bottom_up(x, labels, groups, &params, context)
+        let links = pairs
+            .map(|ends| CannotLink::new(ends.as_chunks().0, x.rows(), context))
+            .transpose()?;
+        reid_cluster::bottom_up(x, labels, groups, links.as_ref(), &params, context)
     })?;
     Ok((
         found.labels.into_pyarray(py),

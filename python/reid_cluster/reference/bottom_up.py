@@ -27,12 +27,13 @@ def bottom_up(
     sizes: str = "frozen",
     min_clusters: int = 1,
     groups: Any = None,
+    cannot_link: Any = None,
 ) -> BottomUp:
     """Merge the closest clusters, where large clusters cost extra: see :func:`reid_cluster.bottom_up`.
 
-    Again and again the two clusters with the least ``D(A, B) + size_penalty * (|A| + |B|)`` are merged, if no group has
-    rows in both. With frozen sizes this sum is one of two clusters of the start, and that of two larger ones is the
-    least among their parts; with live sizes it is that of A and B as they are.
+    Again and again the two clusters with the least ``D(A, B) + size_penalty * (|A| + |B|)`` are merged, if no group and
+    no cannot-link has rows in both. With frozen sizes this sum is one of two clusters of the start, and that of two
+    larger ones is the least among their parts; with live sizes it is that of A and B as they are.
 
     Lin, Dong, Zheng, Yan, Yang, *A bottom-up clustering approach to unsupervised person re-identification*, AAAI 2019.
 
@@ -48,6 +49,7 @@ def bottom_up(
         d = np.sqrt(d)
     old = np.arange(len(x)) if labels is None else np.asarray(labels)
     group = np.full(len(x), -1) if groups is None else np.asarray(groups)
+    links = [] if cannot_link is None else np.asarray(cannot_link).reshape(-1, 2).tolist()
 
     def weight(a: Rows, b: Rows) -> tuple[float, int, int]:
         """The dissimilarity of two sets of rows, and the rows that stand for it."""
@@ -67,8 +69,9 @@ def bottom_up(
         return weight(np.concatenate(a), np.concatenate(b))
 
     def allowed(a: Cluster, b: Cluster) -> bool:
-        shared = set(group[np.concatenate(a)]) & set(group[np.concatenate(b)])
-        return shared <= {-1}
+        left, right = set(np.concatenate(a).tolist()), set(np.concatenate(b).tolist())
+        linked = any((i in left and j in right) or (i in right and j in left) for i, j in links)
+        return not linked and set(group[list(left)]) & set(group[list(right)]) <= {-1}
 
     def order(pair: tuple[Cluster, Cluster]) -> tuple[float, int, int]:
         """By weight, then by the rows reported; with live sizes by the smallest rows."""
