@@ -69,7 +69,9 @@ impl Clusters {
                 groups[a as usize].push(-number);
                 groups[b as usize].push(-number);
             }
-            groups.iter_mut().for_each(|set| set.sort_unstable());
+            for set in &mut groups {
+                set.sort_unstable();
+            }
         }
         Ok(Self {
             of,
