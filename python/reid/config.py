@@ -89,6 +89,9 @@ class TrainConfig:
     same_camera: Literal["allow", "forbid", "auto"] = "allow"
     """forbid: no cluster may hold two instances of one camera (right where each identity passes a camera once). auto:
     measured before training (`reid.clustering.cameras.choose_same_camera`); uses camera ids."""
+    constraints: str = ""
+    """Who must not, and who must, share a cluster: a TOML file of rules (same-frame, time-overlap, min-travel-time,
+    same-tracklet, pairs), or a CSV file of pairs (path_a,path_b,relation)."""
     center_cameras: bool = False
     """Centre features per camera, shrunk by n / (n + 50), before neighbours are sought. Uses camera ids."""
     toc_test: bool = False

@@ -62,8 +62,8 @@ def test_two_rounds_finish_and_leave_a_whole_run(name: str, settings: dict[str, 
     values = read_toml(run / "config.toml")
     assert values.pop("method") == name
     resolved = from_mapping(METHODS[name].Config, values, "config.toml")
-    automatic = [f.name for f in dataclasses.fields(resolved) if getattr(resolved, f.name) is None]
-    assert not automatic
+    automatic = {f.name for f in dataclasses.fields(resolved) if getattr(resolved, f.name) is None}
+    assert automatic <= {"toc_relaxed"}  # None is a value of this one: all links are believed
     assert load_embedder(run / "model.safetensors").out_features > 0
 
 

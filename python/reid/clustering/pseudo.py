@@ -1,8 +1,8 @@
 """Pseudo labels from a graph of neighbours: what Cluster Contrast, HHCL, SpCL, CDSM and 3C's warm-up share.
 
-Features -> (centred per camera) -> k-reciprocal Jaccard graph -> (what cameras and clocks say) -> DBSCAN, with the rule
-"no two of a camera in one cluster" where it is asked for -> a look at the result, which may be retried, kept from the
-round before, or stop the run.
+Features -> (centred per camera) -> k-reciprocal Jaccard graph -> (what cameras and clocks say) -> DBSCAN, under the links
+of `reid.clustering.toc` where there are any -> a look at the result, which may be retried, kept from the round before,
+or stop the run.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 import reid_cluster
 from reid import processes
-from reid.clustering.cameras import center_cameras, same_camera_pairs
+from reid.clustering.cameras import center_cameras
 from reid.clustering.eps import EPS_HIGH, EPS_LOW, choose_eps, eps_from_share
 from reid.clustering.guards import describe_collapse, distance_quantiles
 from reid.clustering.infomap import infomap_labels, load_infomap
+from reid.clustering.linked import linked_dbscan
 from reid.clustering.mutual import mutual_labels
 from reid.clustering.reliability import core_samples
 from reid.clustering.side import SideConfig, SideInformation
+from reid.clustering.toc import TocConfig, run_links
 from reid.data.records import Samples
 
 __all__ = ["GraphConfig", "Nested", "Pseudo", "PseudoLabels"]
@@ -35,7 +37,7 @@ SHARE_REACH = 0.9
 
 
 @dataclass(frozen=True)
-class GraphConfig(SideConfig):
+class GraphConfig(TocConfig, SideConfig):
     """Settings of methods that cluster a Jaccard graph. The values in brackets are the papers'."""
 
     labels: Literal["jaccard-dbscan", "infomap", "mutual"] = "jaccard-dbscan"
@@ -130,12 +132,13 @@ class PseudoLabels:
     config : GraphConfig
         With k1, k2 and min_samples filled in (`resolve`).
     samples : Samples
-        Their cameras and times are read where settings ask for them.
+        Their cameras, times and tracklets are read where settings and constraints ask for them.
 
     Raises
     ------
     ValueError
-        The settings ask for cameras or times that the samples lack, or for a package that is not installed.
+        The settings ask for cameras or times that the samples lack, or for a package that is not installed; constraints
+        that cannot be read or contradict each other.
     """
 
     def __init__(self, config: GraphConfig, samples: Samples) -> None:
@@ -149,7 +152,7 @@ class PseudoLabels:
             raise ValueError("labels='mutual': needs pictures of two cameras or more; these data have one")
         if config.labels == "infomap":
             load_infomap()
-        self._links = same_camera_pairs(samples.camid) if config.same_camera == "forbid" else None
+        self.links = run_links(config, samples, graph=config.labels == "jaccard-dbscan")
         self.side = SideInformation(config, samples)
         self._last: Labels | None = None
         self._share: tuple[float, int] | None = None  # eps by share, and what was active when it was found
@@ -170,12 +173,10 @@ class PseudoLabels:
         return self.side.put_into(graph, self._last, lambda first: self.cluster(first, self.eps(first)))
 
     def cluster(self, graph: Any, eps: float) -> Labels:
-        """DBSCAN on a graph, (N,) labels."""
+        """DBSCAN on a graph, (N,) labels that obey the links."""
         c = self.config
         assert c.min_samples is not None
-        if self._links is None:
-            return reid_cluster.dbscan(graph, eps, c.min_samples, n_jobs=c.workers or None)
-        return reid_cluster.constrained_dbscan(graph, eps, self._links, c.min_samples, n_jobs=c.workers or None)
+        return linked_dbscan(graph, eps, c.min_samples, self.links, n_jobs=c.workers or None)
 
     def eps(self, graph: Any) -> float:
         """The eps of the settings, or the one found on a graph that holds distances up to `_reach`.
@@ -238,12 +239,13 @@ class PseudoLabels:
         c, centered = self.config, self.centered(features)
         if c.labels == "mutual":
             labels = mutual_labels(centered, self.camid, within_camera=c.same_camera != "forbid")
+            labels = self.links.obey(labels, centered)
             return lambda _: labels
         k1, smallest = c.k1, c.min_samples
         assert k1 is not None
         assert smallest is not None
         neighbors = reid_cluster.knn(centered, min(k1, len(centered)), n_jobs=c.workers or None)
-        return lambda eps: infomap_labels(neighbors, eps, smallest)
+        return lambda eps: self.links.obey(infomap_labels(neighbors, eps, smallest), centered, smallest=smallest)
 
     def guarded(
         self, cluster: Callable[[float], Labels], features: NDArray[np.float32], start: float | None = None

@@ -36,6 +36,7 @@ import reid_cluster
 from reid import processes
 from reid.clustering.cameras import center_cameras
 from reid.clustering.guards import describe_collapse, distance_quantiles
+from reid.clustering.toc import run_links
 from reid.config import TrainConfig
 from reid.methods.protocol import Assignment, Batch, Extract, RoundPlan, StepOutput
 
@@ -133,7 +134,9 @@ class Buc:
             config, rounds=self.rounds, epochs_first=self.epochs_first, lr_first=self.lr_first, lr=self.lr,
             augmentation=self.augmentation,
         )  # fmt: skip
-        n = len(samples)
+        self.links = run_links(config, samples, graph=False, camera_pairs=False)
+        self.labels: NDArray[np.int64] = self.links.groups  # every sample its own class, but for must-links
+        n = int(self.labels.max()) + 1
         self.n_merges = math.floor(n * config.merge_percent)
         if self.n_merges == 0:
             raise ValueError(
@@ -148,7 +151,6 @@ class Buc:
         self.head = EmbeddingHead(network.out_features, config.embedding_dim, config.dropout, seed=config.seed).to(
             device
         )
-        self.labels: NDArray[np.int64] = np.arange(n, dtype=np.int64)
 
     @property
     def retrieval(self) -> Embedder:
@@ -268,6 +270,7 @@ class Buc:
             linkage=c.linkage,
             min_clusters=c.min_clusters,
             groups=self.samples.camid if c.same_camera == "forbid" else None,
+            cannot_link=self.links.cannot if len(self.links.cannot) else None,
             n_jobs=c.workers or None,
         )
         weights = merged.weights

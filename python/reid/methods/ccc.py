@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 import reid_cluster
 from reid import processes
 from reid.clustering.cameras import one_of_each_camera
+from reid.clustering.linked import believed
 from reid.clustering.prune import prune
 from reid.clustering.pseudo import Labels, Pseudo, PseudoLabels
 from reid.config import TrainConfig
@@ -161,6 +162,7 @@ class Ccc:
         eps = self.pseudo.eps(graph)
         k = c.n_clusters or max(2, int(self.pseudo.cluster(graph, eps).max()) + 1)
         rng = np.random.default_rng([c.seed, r])
+        links = believed(self.pseudo.links, graph, eps)
 
         def cluster(_: float) -> Labels:
             centers: NDArray[np.float32] | None = None
@@ -176,6 +178,9 @@ class Ccc:
                 labels, fit = means.labels, np.square(features - means.centers[means.labels]).sum(1)
             if c.same_camera == "forbid":
                 labels = one_of_each_camera(labels, self.samples.camid, fit)
+            obeyed = links.obey(labels, features)
+            if (obeyed != labels).any():  # the centroids belong to other labels
+                labels, centers = obeyed, None
             labels, kept = prune(labels, c.min_samples or 1)
             self._centroids = None if centers is None else np.ascontiguousarray(centers[kept])
             return labels

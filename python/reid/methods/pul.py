@@ -26,9 +26,11 @@ from numpy.typing import NDArray
 import reid_cluster
 from reid import processes
 from reid.clustering.guards import describe_collapse, distance_quantiles
+from reid.clustering.links import Links, Part
 from reid.clustering.pseudo import GraphConfig, PseudoLabels
 from reid.clustering.selection import reliable_samples
 from reid.config import TrainConfig
+from reid.data.records import printable
 from reid.methods.protocol import Assignment, Batch, Extract, RoundPlan, StepOutput
 
 if TYPE_CHECKING:
@@ -117,6 +119,10 @@ class Pul:
         assert self.config.rounds is not None
         self.rounds = self.config.rounds
         self.pseudo = PseudoLabels(self.config, samples)
+        if self.pseudo.links.relaxable:
+            raise ValueError(
+                "toc_relaxed, or relaxed in a rule: needs DBSCAN's distances, PUL clusters by k-means; leave it out"
+            )
         self.known = np.full(len(samples), -1, dtype=np.int64)  # class of each labelled picture
         self.first = {k: v.detach().clone() for k, v in network.state_dict().items()}
         self.k = config.n_clusters
@@ -149,6 +155,7 @@ class Pul:
         reliable = free[chosen.mask]
         # Classes without a picture are closed up; known ones come first.
         labels[reliable] = np.unique(found.labels[chosen.mask], return_inverse=True)[1] + self.known.max() + 1
+        labels = self.pseudo.links.obey(labels, unit, smallest=1)
         facts = {"k": float(k), "reliable": share}
         stop = f"the share of reliable pictures has settled at {share:.3f}" if settled else ""
         collapse = describe_collapse(labels)
@@ -223,6 +230,23 @@ class PulSemi(Pul):
     def __init__(self, config: PulSemiConfig, network: Embedder, samples: Samples) -> None:
         super().__init__(config, network, samples)
         self.known = known_classes(samples.pid, config.known)
+        if self.pseudo.links:
+            self.pseudo.links = with_known(self.pseudo.links, self.known, samples)
+
+
+def with_known(links: Links, known: NDArray[np.int64], samples: Samples) -> Links:
+    """The links, and the known pictures as must-links within a class and cannot-links between classes.
+
+    Raises ValueError, with the first chains, where both contradict each other.
+    """
+    rows = np.flatnonzero(known >= 0)
+    rows = rows[np.argsort(known[rows], kind="stable")]
+    _, first, sizes = np.unique(known[rows], return_index=True, return_counts=True)
+    heads = rows[first]
+    must = np.column_stack([np.repeat(heads, sizes), rows]).astype(np.int32)
+    cannot = heads[np.column_stack(np.triu_indices(len(heads), 1))].astype(np.int32)
+    links = Links.of([*links.parts, Part("known identity", cannot, must)], len(samples))
+    return links.check(lambda i: printable(samples.frames[i][0]))
 
 
 def known_classes(pid: NDArray[np.int64], count: int) -> NDArray[np.int64]:

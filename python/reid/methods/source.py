@@ -43,6 +43,8 @@ class SourceConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.constraints:
+            raise ValueError(f"constraints={self.constraints}: training with labels clusters nothing; leave them out")
         self._check("epochs", 1)
         self._check("lr", 0, open_low=True)
         self._check("dropout", 0, 0.95)

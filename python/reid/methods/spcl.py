@@ -93,9 +93,10 @@ class Spcl:
             warnings += ("no cluster with more than one picture: all were accepted, the threshold is measured later",)
         else:
             self.theta = paced.theta
-        self._classes = paced.labels
-        facts = {**found.facts, "theta": self.theta, "n_classes": float(len(np.unique(paced.labels)))}
-        return Assignment(_without_singles(paced.labels), facts, warnings, found.stop)
+        # The criterion takes must-groups apart, and whoever is alone would be a negative of its own group.
+        self._classes = self.pseudo.links.obey(paced.labels, features, smallest=1)
+        facts = {**found.facts, "theta": self.theta, "n_classes": float(len(np.unique(self._classes)))}
+        return Assignment(_without_singles(self._classes), facts, warnings, found.stop)
 
     def _fill(self, features: Tensor) -> None:
         """Start the memory from unit features (N, D)."""

@@ -20,6 +20,7 @@ from PIL import Image
 from reid import processes, report
 from reid.clustering.cameras import FORBID_FROM, choose_same_camera
 from reid.clustering.side import travel_times_of
+from reid.clustering.toc import describe_links, reads_cameras
 from reid.config import TrainConfig
 from reid.data.clocks import read_offsets, shift_clocks
 from reid.data.pictures import Pictures
@@ -167,7 +168,7 @@ def _prepare(
         start_neck(network, torch.from_numpy(extract(network, pictures, normalize=False)).to(device))
     processes.copy_from_first(network.state_dict().values())
     log.say(f"network: {config.backbone}, {config.height}x{config.width} pixels; {note}")
-    cameras_used = config.uses_cameras and bool((train.camid >= 0).any())
+    cameras_used = (config.uses_cameras or reads_cameras(config)) and bool((train.camid >= 0).any())
     measured = {}
     if config.same_camera == "auto":
         rule, gap = choose_same_camera(extract(network, pictures), train.camid, n_jobs=config.workers or None)
@@ -176,6 +177,12 @@ def _prepare(
         log.say(f"same_camera: {rule} (the first gap across cameras is {gap:.2f}; {FORBID_FROM} or more forbids)")
     method = kind(config, network, train if kind.needs_pid else train.without_pid())
     source = getattr(method, "source_facts", None)
+    links = getattr(getattr(method, "pseudo", method), "links", None)
+    linked = describe_links(links, config) if links is not None and links.parts else None
+    for rule in linked["rules"] if linked else ():
+        log.say(f"constraints: {rule['rule']}: {rule['cannot']:,} pairs apart, {rule['must']:,} together")
+        if "note" in rule:
+            log.warn(f"constraints: {rule['rule']} {rule['note']}")
     unit = "images"
     if config.instances == "tracklet":
         unit = f"{'pieces of tracklets' if config.dense_step else 'tracklets'} (weak supervision)"
@@ -198,6 +205,7 @@ def _prepare(
         "cameras_used": cameras_used,
         **measured,
         **({"source": source} if source else {}),
+        **({"constraints": linked} if linked else {}),
         "identities_used": kind.needs_pid,
         "instances": config.instances,
         "data": _describe(dataset),
@@ -341,8 +349,9 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
 @processes.first_only
 def _check_same_data(path: Path, facts: dict[str, Any]) -> None:
     before = json.loads((path / "run.json").read_text(encoding="utf-8"))
-    if any(before.get(k, {}).get("fingerprint") != facts.get(k, {}).get("fingerprint") for k in ("data", "source")):
-        raise ValueError(f"resume={path}: the data have changed since the run began; start a new run")
+    for name, what in (("data", "data"), ("source", "data"), ("constraints", "constraints")):
+        if before.get(name, {}).get("fingerprint") != facts.get(name, {}).get("fingerprint"):
+            raise ValueError(f"resume={path}: the {what} have changed since the run began; start a new run")
 
 
 def _summary(history: list[dict[str, Any]]) -> list[str]:
