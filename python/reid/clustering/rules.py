@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import reid_cluster
-from reid.clustering.links import Links, Part
+from reid.clustering.links import MOST_PAIRS, Links, Part
 from reid.clustering.pairs_file import read_pairs
 from reid.config import nearest
 from reid.data.records import Samples, printable
@@ -239,12 +239,14 @@ def overlap_part(
         return Part(name, _none(), relaxed=relaxed, note="links nothing: these data have no times")
     if reads_cameras and not (samples.camid >= 0).any():
         return Part(name, _none(), relaxed=relaxed, note="links nothing: these data have no camera ids")
+    if reads_cameras:
+        known &= samples.camid >= 0
+    keys = (clock[known],) if scope != "same" else (clock[known], samples.camid[known])
+    _refuse_too_many(name, samples.start[known], samples.end[known], np.column_stack(keys), max(margin, 0.0))
     pairs = reid_cluster.time_overlap(
         samples.start, samples.end, camera=samples.camid if reads_cameras else None, clock=clock, scope=scope,
         margin=margin, exempt=exempt,
     )  # fmt: skip
-    if reads_cameras:
-        known &= samples.camid >= 0
     both = _pairs_within(clock[known])
     in_one = _pairs_within(clock[known], samples.camid[known])
     possible = {"all": both, "same": in_one, "cross": both - in_one}[scope]
@@ -256,6 +258,23 @@ def check_relaxed(name: str, relaxed: float | None) -> None:
     """Refuse a relaxation outside -1 to 1."""
     if relaxed is not None and not -1 <= relaxed <= 1:
         raise ValueError(f"{name}={relaxed}: must be from -1 to 1, a share of eps; leave it out to believe all links")
+
+
+def _refuse_too_many(
+    name: str, start: NDArray[np.float64], end: NDArray[np.float64], keys: NDArray[np.int64], margin: float
+) -> None:
+    """Count the pairs of equal keys that overlap, in sorted columns, before any is made."""
+    which = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+    order = np.argsort(which, kind="stable")
+    total = 0
+    for rows in np.split(order, np.flatnonzero(np.diff(which[order])) + 1):
+        later = len(rows) - np.searchsorted(np.sort(start[rows]), end[rows] + margin, side="right")
+        total += len(rows) * (len(rows) - 1) // 2 - int(later.sum())
+    if total > MOST_PAIRS:
+        raise MemoryError(
+            f"constraints: {name} compares {total:,} pairs that overlap ({8 * total / 1e9:.1f} GB): take a smaller "
+            "margin or scope 'same', or cluster tracklets (instances='tracklet')"
+        )
 
 
 def _none() -> Pairs:

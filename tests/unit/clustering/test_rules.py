@@ -113,6 +113,20 @@ def test_min_travel_time_forbids_what_is_faster_and_nothing_else() -> None:
     assert linked(MinTravelTime((3, 1), 7.0), exact) == [(0, 2)]
 
 
+def test_pairs_are_counted_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    s = random_samples()
+    for rule in (TimeOverlap(), TimeOverlap(margin=2.5), TimeOverlap("same", -1.0), SameFrame()):
+        margin = max(getattr(rule, "margin", 0.0), 0.0)
+        scope = getattr(rule, "scope", "same")
+        count = len(linked(TimeOverlap(scope, margin), s))
+        with monkeypatch.context() as patch:
+            patch.setattr("reid.clustering.rules.MOST_PAIRS", count)
+            linked(rule, s)
+            patch.setattr("reid.clustering.rules.MOST_PAIRS", count - 1)
+            with pytest.raises(MemoryError, match=f"compares {count} pairs that overlap"):
+                linked(rule, s)
+
+
 def test_same_tracklet_and_times_without_a_clock() -> None:
     s = samples(5, camid=[0] * 5, tracklet=[3, -1, 3, 3, -1], start=[0.0, 0.0, 1.0, 2.0, 2.0])
     links = compile_rules([SameFrame(), SameTracklet()], s)
