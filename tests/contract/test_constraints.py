@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 from reid.clustering.pseudo import GraphConfig
+from reid.clustering.reliability import singletons
 from reid.clustering.rules import compile_rules, read_rules
 from reid.config import from_mapping
 from reid.data.readers import read_dataset
 from reid.methods import METHODS
+from reid.methods.cluster_contrast import ClusterContrastConfig
+from reid.methods.contrast import classes
 from reid.training.train import train
 
 CLUSTERING = [name for name in METHODS if name != "source"]
@@ -140,6 +143,14 @@ def test_toc_and_a_changed_file(tiny_settings: dict[str, Any], walkers: Path, ru
     mine.write_text('[[rule]]\nkind = "same-frame"\n')
     with pytest.raises(ValueError, match="the constraints have changed since the run began"):
         train(config, resume=run, quiet=True)
+
+
+def test_outliers_of_a_group_are_no_negatives_of_each_other() -> None:
+    labels, groups = np.array([0, -1, -1, 0, -1, -1]), np.array([0, 1, 2, 0, 1, 3])
+    single = ClusterContrastConfig(outliers="single")
+    assert classes(single, labels, groups).tolist() == [0, 1, 2, 0, 1, 3]
+    assert (classes(single, labels, np.arange(6)) == singletons(labels)).all()
+    assert (classes(ClusterContrastConfig(outliers="drop"), labels, groups) == labels).all()
 
 
 def test_training_with_labels_refuses_them(rules: Path) -> None:

@@ -113,7 +113,7 @@ class Cdsm:
         import torch
 
         self.teacher.train()
-        labels, alone = classes(self.config, assignment.labels), assignment.labels < 0
+        labels, alone = classes(self.config, assignment.labels, self.pseudo.links.groups), assignment.labels < 0
         device = next(self.network.parameters()).device
         self.memory = self._memory(labels, self._core | alone, rng).to(device)
         self._trusted = torch.from_numpy(self._reliable | alone).to(device)

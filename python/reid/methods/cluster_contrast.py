@@ -85,7 +85,7 @@ class ClusterContrast:
 
         from reid.memory.cluster import ClusterMemory
 
-        c, labels = self.config, classes(self.config, assignment.labels)
+        c, labels = self.config, classes(self.config, assignment.labels, self.pseudo.links.groups)
         kept, device = labels >= 0, next(self.network.parameters()).device
         self.memory = ClusterMemory.from_means(
             torch.from_numpy(self._features[kept]), torch.from_numpy(labels[kept]),

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 
 from reid.clustering.pseudo import GraphConfig, Labels, PseudoLabels
-from reid.clustering.reliability import singletons
 from reid.methods.protocol import RoundPlan
 from reid.methods.schedules import step_lr
 
@@ -114,9 +113,17 @@ def resolve(config: Config, n: int, rounds: int) -> Config:
     return dataclasses.replace(config, **missing)  # type: ignore[arg-type]
 
 
-def classes(config: OutlierConfig, labels: Labels) -> Labels:
-    """What is trained on: clusters, and behind them the outliers as classes of one where they are to be."""
-    return singletons(labels) if config.outliers == "single" else labels
+def classes(config: OutlierConfig, labels: Labels, groups: Labels) -> Labels:
+    """What is trained on: clusters, and behind them the outliers as classes of one where they are to be.
+
+    Outliers of one must-group (`Links.groups`) share a class: they are no negatives of each other.
+    """
+    if config.outliers != "single":
+        return labels
+    alone = labels < 0
+    result = labels.copy()
+    result[alone] = labels.max(initial=-1) + 1 + np.unique(groups[alone], return_inverse=True)[1]
+    return result
 
 
 def make_optimizer(config: ContrastConfig, network: nn.Module) -> torch.optim.Adam:

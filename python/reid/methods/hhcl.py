@@ -87,7 +87,7 @@ class Hhcl:
 
         from reid.memory.hhcl import HybridClusterMemory, InstanceClusterMemory
 
-        c, which = self.config, classes(self.config, assignment.labels)
+        c, which = self.config, classes(self.config, assignment.labels, self.pseudo.links.groups)
         kept, device = which >= 0, next(self.network.parameters()).device
         features, labels = torch.from_numpy(self._features[kept]), torch.from_numpy(which[kept])
         settings = {
