@@ -45,7 +45,8 @@ def propose_rules(
         raise ValueError(f"labels has {len(labels)} entries and samples {len(samples)}: both need the same")
     if not 0 <= quantile < 1:
         raise ValueError(f"quantile={quantile}: must be at least 0 and below 1")
-    known = (labels >= 0) & (samples.camid >= 0) & ~np.isnan(samples.start) & ~np.isnan(samples.end)
+    known = (labels >= 0) & (samples.camid >= 0) & (samples.clock >= 0)
+    known &= ~np.isnan(samples.start) & ~np.isnan(samples.end)
     rows = np.flatnonzero(known)
     rows = rows[np.lexsort((rows, samples.start[rows], samples.clock[rows], labels[rows]))]
     a, b = rows[:-1], rows[1:]

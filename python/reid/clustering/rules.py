@@ -231,12 +231,12 @@ def overlap_part(
     exempt: Sequence[tuple[int, int]] = (),
     relaxed: float | None = None,
 ) -> Part:
-    """Cannot-links of samples that are seen at the same time; without any clock id, all times are of one clock."""
-    clock = samples.clock if (samples.clock >= 0).any() else np.zeros(len(samples), np.int64)
+    """Cannot-links of samples that are seen at the same time, by the same clock; one that is not known meets none."""
+    clock = samples.clock
     known = ~np.isnan(samples.start) & ~np.isnan(samples.end) & (clock >= 0)
     reads_cameras = scope != "all" or len(exempt) > 0
     if len(samples) == 0 or not known.any():
-        return Part(name, _none(), relaxed=relaxed, note="links nothing: these data have no times")
+        return Part(name, _none(), relaxed=relaxed, note="links nothing: these data have no times of a known clock")
     if reads_cameras and not (samples.camid >= 0).any():
         return Part(name, _none(), relaxed=relaxed, note="links nothing: these data have no camera ids")
     if reads_cameras:

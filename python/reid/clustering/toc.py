@@ -92,8 +92,8 @@ def run_links(config: TrainConfig, samples: Samples, *, graph: bool, camera_pair
     """
     parts = [rule.part(samples) for rule in _rules(config)]
     if isinstance(config, TocConfig) and config.toc:
-        if np.isnan(samples.start).all():
-            raise ValueError("toc=True: needs times; these data have none")
+        if not (~np.isnan(samples.start) & (samples.clock >= 0)).any():
+            raise ValueError("toc=True: needs times of a known clock; these data have none")
         exempt = parse_exempt(config.toc_exempt)
         parts.append(overlap_part("toc", samples, config.toc_scope, config.toc_margin, exempt, config.toc_relaxed))
     relaxed = [p.rule for p in parts if p.relaxed is not None]

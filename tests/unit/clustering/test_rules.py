@@ -42,7 +42,7 @@ file = "review.csv"
 
 
 def samples(n: int, **columns: Any) -> Samples:
-    return Samples.from_paths([f"/data/{i % 2}/{i}.jpg" for i in range(n)], **columns)
+    return Samples.from_paths([f"/data/{i % 2}/{i}.jpg" for i in range(n)], **{"clock": [0] * n, **columns})
 
 
 def random_samples(n: int = 120) -> Samples:
@@ -127,7 +127,7 @@ def test_pairs_are_counted_before_they_are_made(monkeypatch: pytest.MonkeyPatch)
                 linked(rule, s)
 
 
-def test_same_tracklet_and_times_without_a_clock() -> None:
+def test_same_tracklet_and_same_frame() -> None:
     s = samples(5, camid=[0] * 5, tracklet=[3, -1, 3, 3, -1], start=[0.0, 0.0, 1.0, 2.0, 2.0])
     links = compile_rules([SameFrame(), SameTracklet()], s)
     assert links.cannot.tolist() == [[0, 1], [3, 4]]
@@ -137,7 +137,11 @@ def test_same_tracklet_and_times_without_a_clock() -> None:
 def test_rules_that_link_nothing_or_nearly_all_are_said_so() -> None:
     plain = samples(8)
     notes = [p.note for p in compile_rules([SameFrame(), SameTracklet(), MinTravelTime((1, 2), 3.0)], plain).parts]
-    assert ["no times" in notes[0], "no tracklets" in notes[1], "camera 1 or 2" in notes[2]] == [True] * 3
+    assert ["no times of a known clock" in notes[0], "no tracklets" in notes[1], "camera 1 or 2" in notes[2]] == [
+        True
+    ] * 3
+    unknown = samples(8, start=[1.0] * 8, clock=[-1] * 8)
+    assert "no times of a known clock" in compile_rules([TimeOverlap()], unknown).parts[0].note
     same = samples(8, start=[1.0] * 8)
     assert "nearly all pairs that it compares (100 %)" in compile_rules([TimeOverlap()], same).parts[0].note
     apart = samples(8, start=np.arange(8.0))
