@@ -1,8 +1,8 @@
 """Pseudo labels from a graph of neighbours: what Cluster Contrast, HHCL, SpCL, CDSM and 3C's warm-up share.
 
-Features -> (centred per camera) -> k-reciprocal Jaccard graph -> (what cameras and clocks say) -> DBSCAN, under the links
-of `reid.clustering.toc` where there are any -> a look at the result, which may be retried, kept from the round before,
-or stop the run.
+Features -> (centred per camera) -> k-reciprocal Jaccard graph -> (what cameras and clocks say) -> DBSCAN, under the
+links of `reid.clustering.toc` where there are any -> a look at the result, which may be retried, kept from the round
+before, or stop the run.
 """
 
 from __future__ import annotations
