@@ -140,7 +140,7 @@ class MtCluster:
         from reid.losses.cross_entropy import nearest_clusters
         from reid.memory.rows import class_means
 
-        c, labels = self.config, classes(self.config, assignment.labels)
+        c, labels = self.config, classes(self.config, assignment.labels, self.pseudo.links.groups)
         kept = labels >= 0
         assert c.k1 is not None
         assert c.k2 is not None
