@@ -16,7 +16,7 @@ that was trained with labels on other pictures: `reid-train --method source` mak
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from reid.models.embedder import Embedder
 
 __all__ = ["Pul", "PulConfig", "PulSemi", "PulSemiConfig"]
+
+Select = Callable[[float], tuple[NDArray[np.int64], float]]
+"""Labels and the share of reliable pictures at a threshold."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ class Pul:
         self.first = {k: v.detach().clone() for k, v in network.state_dict().items()}
         self.k = config.n_clusters
         self.shares: list[float] = []  # of reliable pictures, one a round
+        self.labels = np.empty(0, dtype=np.int64)  # of the round before
 
     @property
     def retrieval(self) -> Embedder:
@@ -145,25 +149,45 @@ class Pul:
         rng = np.random.default_rng([c.seed, r])
         kmeans = processes.once(reid_cluster.kmeans)
         found = kmeans(features, k, n_init=c.n_init, random_state=rng, n_jobs=c.workers or None)
-        chosen = reliable_samples(features, found.labels, found.centers, c.threshold, rule=c.rule)
-        share = float(chosen.mask.mean())
-        settled = c.settle > 0 and len(self.shares) > 1 and (
-            max(abs(share - self.shares[-1]), abs(self.shares[-1] - self.shares[-2])) < c.settle
-        )  # fmt: skip
-        self.shares.append(share)
-        labels = self.known.copy()
-        reliable = free[chosen.mask]
-        # Classes without a picture are closed up; known ones come first.
-        labels[reliable] = np.unique(found.labels[chosen.mask], return_inverse=True)[1] + self.known.max() + 1
-        labels = self.pseudo.links.obey(labels, unit, smallest=1)
-        facts = {"k": float(k), "reliable": share}
-        stop = f"the share of reliable pictures has settled at {share:.3f}" if settled else ""
-        collapse = describe_collapse(labels)
+
+        def select(threshold: float) -> tuple[NDArray[np.int64], float]:
+            chosen = reliable_samples(features, found.labels, found.centers, threshold, rule=c.rule).mask
+            labels = self.known.copy()
+            # Classes without a picture are closed up; known ones come first.
+            numbers = np.unique(found.labels[chosen], return_inverse=True)[1]
+            labels[free[chosen]] = numbers + self.known.max() + 1
+            return self.pseudo.links.obey(labels, unit, smallest=1), float(chosen.mean())
+
+        labels, share = select(c.threshold)
+        stop = ""
         warnings: tuple[str, ...] = ()
-        if collapse and not stop:
-            stop = f"{collapse} (try another threshold than {c.threshold:g}, or n_clusters)"
-            warnings = (f"{collapse}; {distance_quantiles(unit)}",)
+        collapse = describe_collapse(labels)
+        if collapse:
+            labels, share, warnings, stop = self._resolve(collapse, labels, share, unit, select)
+        elif c.settle > 0 and len(self.shares) > 1 and (
+            max(abs(share - self.shares[-1]), abs(self.shares[-1] - self.shares[-2])) < c.settle
+        ):  # fmt: skip
+            stop = f"the share of reliable pictures has settled at {share:.3f}"
+        self.shares.append(share)
+        self.labels = labels
+        facts = {"k": float(k), "reliable": share}
         return Assignment(labels, facts, warnings, stop)
+
+    def _resolve(
+        self, collapse: str, labels: NDArray[np.int64], share: float, unit: NDArray[np.float32], select: Select
+    ) -> tuple[NDArray[np.int64], float, tuple[str, ...], str]:
+        """Act on a collapse as `on_collapse` says: (labels, share of reliable ones, warnings, why the run stops)."""
+        c = self.config
+        measured = f"{collapse} at threshold={c.threshold:g}; {distance_quantiles(unit)}"
+        if c.on_collapse == "retry":
+            step = 0.05 if (labels >= 0).mean() > 0.5 else -0.05
+            for threshold in c.threshold + step * np.arange(1, 6):
+                again, reliable = select(float(threshold))
+                if not describe_collapse(again):
+                    return again, reliable, (f"{measured}; threshold={threshold:.2f} was taken instead",), ""
+        if c.on_collapse != "stop" and len(self.labels):
+            return self.labels, share, (f"{measured}; the clusters of the round before are kept",), ""
+        return labels, share, (measured,), f"{collapse} (try another threshold than {c.threshold:g}, or n_clusters)"
 
     @processes.once
     def _count(self, unit: NDArray[np.float32]) -> int:
@@ -207,16 +231,18 @@ class Pul:
         """Nothing: PUL has no memory."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The first weights, K, and the shares of reliable pictures."""
+        """The first weights, K, the shares of reliable pictures and the last labels."""
         import torch
 
         first = {f"first.{name}": value for name, value in self.first.items()}
-        return {"k": torch.tensor(self.k), "shares": torch.tensor(self.shares, dtype=torch.float64), **first}
+        shares, labels = torch.tensor(self.shares, dtype=torch.float64), torch.from_numpy(self.labels)
+        return {"k": torch.tensor(self.k), "shares": shares, "labels": labels, **first}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up `state_dict`."""
         self.k = int(state["k"])
         self.shares = state["shares"].tolist()
+        self.labels = state["labels"].cpu().numpy().astype(np.int64)
         self.first = {k[6:]: v.to(self.first[k[6:]].device) for k, v in state.items() if k.startswith("first.")}
 
 
