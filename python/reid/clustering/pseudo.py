@@ -77,10 +77,6 @@ class GraphConfig(TocConfig, SideConfig):
             raise ValueError(f"eps_neighbors={self.eps_neighbors}, eps_share={self.eps_share}: give one of the two")
         if (self.scp or self.sts) and self.labels != "jaccard-dbscan":
             raise ValueError(f"scp, sts: change Jaccard distances, which labels={self.labels!r} does not use")
-        if self.labels == "infomap" and self.same_camera == "forbid":
-            raise ValueError(
-                "same_camera='forbid': Infomap knows no such rule; use labels='jaccard-dbscan' or 'mutual'"
-            )
 
     @property
     def uses_cameras(self) -> bool:

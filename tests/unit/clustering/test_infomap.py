@@ -71,9 +71,19 @@ def test_pseudo_labels_at_three_distances() -> None:
     assert nested.core.all()
 
 
+@pytest.mark.usefixtures("package")
+def test_modules_are_taken_apart_by_the_camera_rule() -> None:
+    x = groups([8] * 12)
+    camid = np.tile(np.arange(4), 24)
+    config = ClusterContrastConfig(labels="infomap", k1=15, k2=1, min_samples=4, same_camera="forbid")
+    labels = PseudoLabels(config, Samples.from_paths(["x"] * 96, camid=camid))(x).labels
+    assert (np.bincount(labels[labels >= 0]) == 4).all()
+    assert (labels >= 0).mean() > 0.5
+    for label in range(labels.max() + 1):
+        assert len(np.unique(camid[labels == label])) == 4
+
+
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "infomap", None)
     with pytest.raises(ValueError, match=r"pip install 'reid-cluster\[infomap\]'"):
         PseudoLabels(ClusterContrastConfig(labels="infomap"), Samples.from_paths(["x"]))
-    with pytest.raises(ValueError, match="jaccard-dbscan"):
-        ClusterContrastConfig(labels="infomap", same_camera="forbid")
