@@ -11,19 +11,24 @@ import shutil
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reid import processes
 from reid.clustering.travel_times import TravelTimes, write_travel_times
-from reid.config import TrainConfig, write_toml
-from reid.data.records import Samples
+from reid.config import TrainConfig, from_mapping, nearest, read_toml, write_toml
+from reid.data.records import Samples, printable
 from reid.files import TEMPORARY, atomic_path, write_text
+from reid.methods import METHODS
+from reid.models.embedder import Embedder, load_embedder
 from reid.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
-__all__ = ["RunFolder", "latest_run", "new_run_path"]
+__all__ = ["NETWORKS", "LoadedRun", "RunFolder", "latest_run", "load_run", "new_run_path"]
+
+NETWORKS = {"last": "model.safetensors", "selected": "selected.safetensors"}
+"""Networks of a run: after the last round, and of the round with the best label-free score."""
 
 
 class RunFolder:
@@ -157,3 +162,45 @@ def latest_run(base: Path) -> Path:
     if not runs:
         raise ValueError(f"resume: no run in {base}; name its folder")
     return max(runs, key=lambda p: ((p / "config.toml").stat().st_mtime_ns, p.name))
+
+
+class LoadedRun(NamedTuple):
+    """The network of a run, and how it was made."""
+
+    network: Embedder
+    """On the CPU, in evaluation mode."""
+    config: TrainConfig
+    """The resolved settings; their class is that of the run's method."""
+    height: int
+    """Height of the pictures that the network was trained on, pixels."""
+    width: int
+    """Width of them, pixels."""
+
+
+def load_run(path: Path | str, model: Literal["last", "selected"] = "last") -> LoadedRun:
+    """Read network, settings and picture size of a run that has finished (or at least saved a round).
+
+    Raises
+    ------
+    ValueError
+        No run folder, settings of an unknown method, or a damaged network; the file is named.
+    FileNotFoundError
+        The run has no such network yet.
+    """
+    path = Path(path)
+    where = printable(path)
+    if model not in NETWORKS:
+        raise ValueError(f"model={model!r}: {nearest(str(model), list(NETWORKS))}")
+    if not (path / "config.toml").is_file():
+        raise ValueError(f"run={where}: holds no run (no config.toml there); give the folder that reid-train wrote")
+    stored = read_toml(path / "config.toml")
+    method = str(stored.pop("method", ""))
+    if method not in METHODS:
+        raise ValueError(f"{where}/config.toml: method={method!r}: {nearest(method, list(METHODS))}")
+    config = from_mapping(METHODS[method].Config, stored, f"{where}/config.toml")
+    if config.height is None or config.width is None:
+        raise ValueError(f"{where}/config.toml: names no height and width; add those that the run was trained with")
+    file = path / NETWORKS[model]
+    if not file.is_file():
+        raise FileNotFoundError(f"run={where}: has no {file.name} yet; go on with it by reid-train --resume {where}")
+    return LoadedRun(load_embedder(file), config, config.height, config.width)
