@@ -77,7 +77,7 @@ def _same(a: Path, b: Path) -> None:
 
 def _few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no set of pictures fit in memory."""
-    monkeypatch.setattr("reid.data.pictures._free_memory", lambda: 0)
+    monkeypatch.setattr("reid.data.pictures.free_memory", lambda: 0)
 
 
 @pytest.mark.parametrize("name", list(METHODS))

@@ -4,38 +4,22 @@ many; a bad file is found at once."""
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from reid import processes
+from reid.data.decoding import cores, decode, opened, read_pixels, reason
 from reid.data.records import Samples, printable
 
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
-"""Formats that are opened, whatever a file is called; others are refused."""
+__all__ = ["Files", "Pictures", "UnreadablePictures", "decode", "free_memory"]
 
-MAX_PIXELS = 50_000_000
-"""Largest picture that is decoded: a few kilobytes of PNG can claim gigabytes."""
-
-_BEHIND_ALPHA = 127
 _CHUNK = 32
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class UnreadablePictures(ValueError):
@@ -79,7 +63,7 @@ class Files:
         pixels = np.empty((len(paths), 3, self.height, self.width), dtype=np.uint8)
 
         def work(i: int) -> None:
-            pixels[i] = _decode(paths[i], self.height, self.width)
+            pixels[i] = read_pixels(paths[i], self.height, self.width)
 
         futures = self._start(work, len(paths))
 
@@ -93,7 +77,7 @@ class Files:
         """Read the head of every file. Raises UnreadablePictures with all that are no pictures."""
 
         def work(i: int) -> None:
-            with _opened(self.paths[i]):
+            with opened(self.paths[i]):
                 pass
 
         self._finish(self._start(work, len(self)), self.paths, progress)
@@ -110,7 +94,7 @@ class Files:
                 except MemoryError:
                     raise
                 except Exception as error:  # Pillow raises nearly any type on a broken file
-                    failures.append((i, _reason(error)))
+                    failures.append((i, reason(error)))
             return failures
 
         return [self._pool.submit(some, begin) for begin in range(0, count, size)]
@@ -201,9 +185,9 @@ class Pictures:
         if workers < 0:
             raise ValueError(f"workers={workers}: must be 0 (one a core) or more")
         if memory_limit is None:
-            memory_limit = _free_memory() // 2 // processes.local_rank()[1]
+            memory_limit = free_memory() // 2 // processes.local_rank()[1]
         first = np.concatenate([[0], np.cumsum(samples.n_frames)]).astype(np.int64)
-        files = Files([path for row in samples.frames for path in row], height, width, workers or _cores())
+        files = Files([path for row in samples.frames for path in row], height, width, workers or cores())
         if len(files) * 3 * height * width <= memory_limit:
             return cls(files.request(np.arange(len(files)))(progress), first)
         files.check_all(progress)
@@ -262,106 +246,7 @@ class Pictures:
             yield waiting()
 
 
-def decode(path: str | os.PathLike[str], height: int, width: int) -> NDArray[np.uint8]:
-    """Read one picture: the only way in which pixels enter the program.
-
-    The first frame of JPEG, PNG, BMP, WebP, TIFF and GIF files is decoded completely and turned upright as
-    its EXIF says; transparent pixels are laid over grey (127), CMYK is converted to RGB, 16-bit grey is
-    scaled to 8 bits; colour profiles are ignored. It is resized bilinearly, with antialiasing, without
-    keeping the aspect.
-
-    Parameters
-    ----------
-    path : str or path
-    height, width : int
-
-    Returns
-    -------
-    uint8 array (3, height, width)
-        Red, green, blue.
-
-    Raises
-    ------
-    ValueError
-        Not a regular file, another format, broken, more than `MAX_PIXELS` pixels, or 32-bit pixels without a
-        known range.
-    """
-    try:
-        return _decode(path, height, width)
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow raises nearly any type on a broken file
-        raise ValueError(f"{printable(path)}: {_reason(error)}") from error
-
-
-def _decode(path: str | os.PathLike[str], height: int, width: int) -> NDArray[np.uint8]:
-    with _opened(path) as picture:
-        picture.load()
-        rgb = _to_rgb(picture)
-        # Pillow turns TIFF files itself while loading and drops the tag, so the tag is read after that.
-        upright = _UPRIGHT.get(_orientation(picture))
-    if upright is not None:
-        rgb = rgb.transpose(upright)
-    rgb = rgb.resize((width, height), Image.Resampling.BILINEAR)
-    return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
-
-
-@contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
-    """A picture of which only the head has been read."""
-    # Opening a FIFO would wait for a writer.
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("not a regular file")
-    with open(path, "rb") as file:
-        if not file.read(1):
-            raise ValueError("empty file (0 bytes)")
-        file.seek(0)
-        with Image.open(file, formats=FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ValueError(f"{picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}: scale it down")
-            if picture.mode == "F":
-                raise ValueError("32-bit float pixels have no agreed range: save it with 8 bits a channel")
-            yield picture
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode == "I" or picture.mode.startswith("I;16"):
-        return Image.fromarray(_grey_bytes(picture)).convert("RGB")
-    if picture.has_transparency_data:
-        rgba = picture.convert("RGBA")
-        behind = Image.new("RGBA", rgba.size, (_BEHIND_ALPHA, _BEHIND_ALPHA, _BEHIND_ALPHA, 255))
-        return Image.alpha_composite(behind, rgba).convert("RGB")
-    try:
-        return picture.convert("RGB")
-    except ValueError as error:
-        raise ValueError(f"colour mode {picture.mode} can't be converted: save it as RGB") from error
-
-
-def _grey_bytes(picture: Image.Image) -> NDArray[np.uint8]:
-    values = np.asarray(picture)
-    if values.size and (values.min() < 0 or values.max() > 65535):
-        raise ValueError(f"32-bit grey values from {values.min()} to {values.max()} have no agreed range: save 16 bits")
-    return np.rint(values.astype(np.float32) / 257).astype(np.uint8)
-
-
-def _orientation(picture: Image.Image) -> int:
-    try:
-        return int(picture.getexif().get(0x0112, 1))
-    except Exception:  # a broken EXIF block says nothing about the pixels
-        return 1
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file"
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return f"more than {MAX_PIXELS:,} pixels: scale the picture down"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _free_memory() -> int:
+def free_memory() -> int:
     """Return the bytes that this process may still take, by the machine and by its control group."""
     free = []
     try:
@@ -375,7 +260,3 @@ def _free_memory() -> int:
     if not free and hasattr(os, "sysconf"):
         free.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
     return max(0, min(free, default=4 << 30))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

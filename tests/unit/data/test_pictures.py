@@ -322,7 +322,7 @@ def test_a_file_that_breaks_off_names_itself_when_it_is_met(tmp_path: Path) -> N
 
 
 def test_free_memory_is_measured() -> None:
-    assert pictures._free_memory() > 1_000_000
+    assert pictures.free_memory() > 1_000_000
 
 
 @pytest.mark.parametrize(
