@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from reid import processes, report
 from reid.clustering.cameras import FORBID_FROM, choose_same_camera
@@ -26,6 +25,7 @@ from reid.data.clocks import read_offsets, shift_clocks
 from reid.data.pictures import Pictures
 from reid.data.readers import read_dataset
 from reid.data.records import Dataset, Samples
+from reid.data.sizes import usual_size
 from reid.data.synthetic import SyntheticConfig, write_market
 from reid.evaluation.side import check_side
 from reid.features import extract
@@ -275,7 +275,7 @@ def _resolve(config: TrainConfig, weights: LoadedWeights, train: Samples) -> Tra
     """Fill in what is automatic."""
     height, width = config.height, config.width
     if height is None or width is None:
-        height, width = (64, 32) if config.data in SYNTHETIC else _usual_size(train)
+        height, width = (64, 32) if config.data in SYNTHETIC else usual_size(train)
     stripes = config.stripes or (4 if weights.backbone.startswith("tiny") else 1)
     return dataclasses.replace(
         config,
@@ -293,19 +293,6 @@ def _frozen_stages(config: TrainConfig, weights: LoadedWeights) -> int:
     if config.freeze is not None:
         return config.freeze
     return 4 if weights.state is not None and weights.backbone.startswith("mobilenet_v2") else 0
-
-
-def _usual_size(samples: Samples) -> tuple[int, int]:
-    """256 x 128 for upright pictures, 128 x 256 for lying ones, else 128 x 128, by the median shape of a hundred."""
-    shapes = []
-    for i in np.linspace(0, len(samples) - 1, 100).astype(int):
-        try:
-            with Image.open(samples.frames[i][0]) as picture:
-                shapes.append(picture.height / picture.width)
-        except (OSError, ValueError, Image.DecompressionBombError):
-            continue  # all bad files are listed together when the pictures are read
-    shape = float(np.median(shapes)) if shapes else 1.0
-    return (256, 128) if shape >= 1.5 else (128, 256) if shape <= 1 / 1.5 else (128, 128)
 
 
 def _device(name: str) -> torch.device:
