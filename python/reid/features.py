@@ -30,6 +30,7 @@ def extract(
     *,
     feature: Literal["pooled", "embedding"] = "pooled",
     normalize: bool = True,
+    flip: bool = False,
     head: EmbeddingHead | None = None,
     batch_size: int = 256,
     device: torch.device | str | None = None,
@@ -52,6 +53,8 @@ def extract(
         The embedder's output, or what ``head.embed`` makes of it (without dropout).
     normalize : bool, default True
         Divide each row by max(norm, 1e-12).
+    flip : bool, default False
+        The feature of a frame is the mean over it and its mirror image: twice the work.
     head : EmbeddingHead, optional
         Needed for "embedding" only.
     batch_size : int, default 256
@@ -90,7 +93,7 @@ def extract(
             network.to(where)
 
     with torch.inference_mode(), evaluation_mode(embedder, used_head):
-        rows = _pooled(embedder, pictures, batch_size, where, AMP_TYPES[amp], progress)  # (N, D) on the CPU
+        rows = _pooled(embedder, pictures, batch_size, where, AMP_TYPES[amp], flip, progress)  # (N, D) on the CPU
         if used_head is not None:
             rows = torch.cat([used_head.embed(chunk.to(where)).float().cpu() for chunk in rows.split(batch_size)])
         if normalize:
@@ -98,8 +101,10 @@ def extract(
     finite = torch.isfinite(rows).all(dim=1)
     if not bool(finite.all()):
         row = int((~finite).nonzero()[0])
+        name = pictures.name(row)
         raise ValueError(
-            f"the feature of sample row {row} is not finite: look at its pictures or weights, try amp='off'"
+            f"the feature of sample row {row}{f' ({name})' if name else ''} is not finite: look at its pictures or "
+            "weights, try amp='off'"
         )
     return rows.numpy()
 
@@ -110,6 +115,7 @@ def _pooled(
     batch_size: int,
     device: torch.device,
     amp: torch.dtype | None,
+    flip: bool,
     progress: Progress | None,
 ) -> Tensor:
     """Mean of the embedder's output over the frames of each sample: float32 (N, D)."""
@@ -131,8 +137,10 @@ def _pooled(
         # Only the pictures, not the weights: the network is the caller's and must train on as it was.
         batch = batch.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
-            pooled = embedder(batch)  # (b, D)
-        sums.index_add_(0, owner[start : start + batch_size], pooled.float().cpu())
+            pooled = embedder(batch).float()  # (b, D)
+            if flip:
+                pooled = (pooled + embedder(batch.flip(-1)).float()) / 2
+        sums.index_add_(0, owner[start : start + batch_size], pooled.cpu())
         if progress is not None:
             last = min(n_frames, end * batch_size) - begin * batch_size
             progress(min(done * batch_size, last), last, "features")

@@ -62,6 +62,15 @@ def test_batches_do_not_matter(embedder: Embedder, pictures: Pictures, batch_siz
     np.testing.assert_allclose(extract(embedder, pictures, batch_size=batch_size), whole, atol=2e-6)
 
 
+def test_flip_is_the_mean_of_picture_and_mirror(embedder: Embedder, pictures: Pictures) -> None:
+    mirrored = Pictures(pictures.frames.flip(-1), pictures.first)
+    both = [extract(embedder, frames, normalize=False) for frames in (pictures, mirrored)]
+    found = extract(embedder, pictures, normalize=False, flip=True)
+    np.testing.assert_allclose(found, (both[0] + both[1]) / 2, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(extract(embedder, mirrored, normalize=False, flip=True), found, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(found, both[0], rtol=1e-3)
+
+
 def test_embedding_is_the_head_on_the_mean(embedder: Embedder, pictures: Pictures) -> None:
     head = EmbeddingHead(embedder.out_features, 16)
     out = extract(embedder, pictures, feature="embedding", head=head, batch_size=2)

@@ -216,6 +216,10 @@ class Pictures:
         """Width of every frame, pixels."""
         return self.frames.shape[3] if isinstance(self.frames, torch.Tensor) else self.frames.width
 
+    def name(self, row: int) -> str:
+        """First file of sample `row`, printable; empty where the pixels lie in memory."""
+        return "" if isinstance(self.frames, torch.Tensor) else printable(self.frames.paths[int(self.first[row])])
+
     def rows(self, index: NDArray[np.int64]) -> torch.Tensor:
         """The frames `index` (B,) as uint8 (B, 3, H, W).
 

@@ -13,7 +13,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from reid import processes, report
@@ -27,6 +26,7 @@ from reid.data.readers import read_dataset
 from reid.data.records import Dataset, Samples
 from reid.data.sizes import usual_size
 from reid.data.synthetic import SyntheticConfig, write_market
+from reid.devices import choose_device
 from reid.evaluation.side import check_side
 from reid.features import extract
 from reid.methods import METHODS
@@ -120,7 +120,7 @@ def _prepare(
     """Read data and weights and build network and method: (resolved settings, facts for run.json, parts of a Job)."""
     _check_processes(config)
     weights = resolve_weights(config.weights, config.backbone, config.pixels)
-    device = _device(config.device)
+    device = choose_device(config.device)
     dataset = _read(config, path)
     processes.check_same("data", dataset.fingerprint())
     for note in dataset.notes:
@@ -293,26 +293,6 @@ def _frozen_stages(config: TrainConfig, weights: LoadedWeights) -> int:
     if config.freeze is not None:
         return config.freeze
     return 4 if weights.state is not None and weights.backbone.startswith("mobilenet_v2") else 0
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device={name!r}: must be auto, cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={name!r}: no CUDA device is available; use cpu")
-    if device.type == "cuda" and processes.size() > 1:
-        own, here = processes.local_rank()
-        if device.index is not None:
-            raise ValueError(f"device={name!r}: {here} processes would share it; use cuda, which gives each its own")
-        if here > torch.cuda.device_count():
-            raise ValueError(f"device={name!r}: {here} processes but {torch.cuda.device_count()} GPUs; start fewer")
-        device = torch.device("cuda", own)
-        torch.cuda.set_device(device)
-    return device
 
 
 def _data_name(config: TrainConfig) -> str:
