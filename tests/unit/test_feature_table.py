@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from reid.data.records import Dataset, Samples
-from reid.feature_table import FeatureTable, read_features, write_features
+from reid.feature_table import (
+    FeatureTable,
+    TableHead,
+    read_facts,
+    read_features,
+    write_blocks,
+    write_features,
+)
 
 
 def table(root: Path) -> FeatureTable:
@@ -23,18 +30,57 @@ def table(root: Path) -> FeatureTable:
     return FeatureTable.of(data, features, {"model": "x.safetensors", "flip": True})
 
 
-def test_a_table_comes_back_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["f.npz", "f.parquet"])
+def test_a_table_comes_back_as_it_was(tmp_path: Path, name: str) -> None:
+    if name.endswith(".parquet"):
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra parquet)")
     before = table(tmp_path)
-    write_features(tmp_path / "f.npz", before)
-    after = read_features(tmp_path / "f.npz")
+    write_features(tmp_path / name, before)
+    after = read_features(tmp_path / name)
     assert after.samples.frames == before.samples.frames
     assert after.facts == before.facts
     assert after.split.tolist() == ["train", "train", "query"]
-    for name in ("pid", "camid", "tracklet", "clock", "start", "end"):
-        np.testing.assert_array_equal(getattr(after.samples, name), getattr(before.samples, name))
+    assert read_facts(tmp_path / name) == before.facts
+    for column in ("pid", "camid", "tracklet", "clock", "start", "end"):
+        np.testing.assert_array_equal(getattr(after.samples, column), getattr(before.samples, column))
     np.testing.assert_array_equal(after.features, before.features)
     assert after.names() == ["a.jpg", "sub/=c.jpg", "q.jpg"]
     assert len(after.part("gallery")[0]) == 0
+
+
+@pytest.mark.parametrize("name", ["f.npz", "f.parquet"])
+def test_blocks_make_the_same_table(tmp_path: Path, name: str) -> None:
+    if name.endswith(".parquet"):
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra parquet)")
+    samples = Samples.from_paths([tmp_path / f"{i}.jpg" for i in range(5)], camid=range(5))
+    head = TableHead.of({"query": samples.take([0, 1]), "gallery": samples.take([2, 3, 4])}, tmp_path, {"flip": False})
+    features = np.arange(15, dtype=np.float32).reshape(5, 3)
+    write_blocks(tmp_path / name, head, (features[i : i + 2] for i in (0, 2, 4)), 3)
+    first = (tmp_path / name).read_bytes()
+    after = read_features(tmp_path / name)
+    np.testing.assert_array_equal(after.features, features)
+    assert after.split.tolist() == ["query"] * 2 + ["gallery"] * 3
+    assert after.samples.frames == samples.frames
+    write_blocks(tmp_path / name, head, (features[i : i + 2] for i in (0, 2, 4)), 3)
+    assert (tmp_path / name).read_bytes() == first
+    for wrong in (features[:4], features[:, :2], np.ones((6, 3), np.float32)):
+        with pytest.raises(ValueError, match="features"):
+            write_blocks(tmp_path / name, head, [wrong], 3)
+    assert (tmp_path / name).read_bytes() == first
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_parquet_of_others(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra parquet)")
+    from pyarrow import parquet
+
+    columns = {"features": pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2)), "name": ["a.jpg"], "pid": [4]}
+    parquet.write_table(pa.table(columns), tmp_path / "f.parquet")
+    found = read_features(tmp_path / "f.parquet")
+    assert (found.names(), found.samples.pid.tolist(), found.features.tolist()) == (["a.jpg"], [4], [[1.0, 2.0]])
+    (tmp_path / "f.parquet").write_bytes(b"PAR1 cut")
+    with pytest.raises(ValueError, match=r"not a \.parquet"):
+        read_features(tmp_path / "f.parquet")
 
 
 def test_pictures_that_have_moved(tmp_path: Path) -> None:
