@@ -1,19 +1,29 @@
 """Unsupervised re-identification on PyTorch: pseudo labels from clusters, training on them, evaluation, reports.
 
 The package's rooms, in the order in which data flow through them: `data`, `models`, `features`, `clustering`,
-`memory`, `losses`, `methods`, `training`, `evaluation`, `report`, `cli`. Importing `reid` itself loads none of them
-(and so not torch); `reid.train` is found on first use.
+`memory`, `losses`, `methods`, `evaluation`, `report`, `training`, `extraction`, `exporting`, `cli`. Importing `reid`
+itself loads none of them (and so not torch); its functions are found on first use.
 """
 
 from __future__ import annotations
 
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reid.extraction.extract import extract_features
+    from reid.extraction.extractor import FeatureExtractor
+    from reid.extraction.settings import ExtractConfig
     from reid.training.train import train
 
-__all__ = ["train"]
+__all__ = ["ExtractConfig", "FeatureExtractor", "extract_features", "train"]
+
+_PLACES = {
+    "ExtractConfig": "reid.extraction.settings",
+    "FeatureExtractor": "reid.extraction.extractor",
+    "extract_features": "reid.extraction.extract",
+    "train": "reid.training.train",
+}
 
 
 def _refuse_namesake() -> None:
@@ -32,8 +42,6 @@ _refuse_namesake()
 
 
 def __getattr__(name: str) -> Any:
-    if name == "train":
-        from reid.training.train import train
-
-        return train
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'reid' has no attribute {name!r}")

@@ -29,7 +29,8 @@ else:
 
 __all__ = ["TrainConfig", "from_mapping", "nearest", "preset_names", "read_preset", "read_toml", "write_toml"]
 
-Config = TypeVar("Config", bound="TrainConfig")
+Config = TypeVar("Config", bound=Any)
+"""A frozen dataclass of settings."""
 
 
 @dataclass(frozen=True)

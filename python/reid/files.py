@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-__all__ = ["TEMPORARY", "atomic_path", "new_folder", "write_text"]
+__all__ = ["TEMPORARY", "atomic_path", "lock_folder", "new_folder", "write_text"]
 
 TEMPORARY = ".*.tmp*"
 """Pattern of the names of files that are being written; one that is old was left by a process that was killed."""
@@ -98,6 +101,28 @@ def new_folder(root: Path | str) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
+
+
+def lock_folder(folder: Path) -> IO[str]:
+    """Hold a folder for this process: until the file returned is closed, or the process ends, however it ends.
+
+    Raises
+    ------
+    ValueError
+        Another process holds it (process and host are named).
+    """
+    file = open(folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - open as long as the folder is held
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise ValueError(f"output={folder}: in use by {holder}; wait for it, or choose another folder") from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+    return file
 
 
 def _umask() -> int:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
 import tyro
 
 from reid import processes
+from reid.config import from_mapping, read_toml
 
-__all__ = ["UsageError", "parse", "peek", "run"]
+__all__ = ["UsageError", "parse", "peek", "run", "with_file"]
 
 T = TypeVar("T")
 
@@ -58,8 +61,31 @@ def peek(argv: Sequence[str], flag: str) -> str | None:
     return None
 
 
-def run(program: str, command: Callable[[], Any]) -> int:
+def with_file(kind: type[Any], base: T, argv: Sequence[str]) -> T:
+    """`base` with the keys of the file that ``--config`` names; they are those of the settings `kind`.
+
+    `base` may leave what must be given to the parser (`tyro.MISSING`).
+    """
+    file = peek(argv, "--config")
+    if file is None:
+        return base
+    try:
+        return from_mapping(kind, read_toml(Path(file)), file, base=base)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def run(program: str, command: Callable[[], Any], *, kept: str = "finished rounds are saved") -> int:
     """Run a command and turn what can go wrong into one line on stderr and an exit code.
+
+    Parameters
+    ----------
+    program : str
+        Its name, before each message.
+    command : callable
+        What it does.
+    kept : str
+        What is left when it is interrupted or terminated.
 
     Returns
     -------
@@ -67,14 +93,14 @@ def run(program: str, command: Callable[[], Any]) -> int:
         0 well; 1 data, files or memory that cannot be used; 2 wrong usage; 130 after Ctrl-C; 143 after SIGTERM.
     """
     debug = "--debug" in sys.argv
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, functools.partial(_terminate, kept))
     try:
         processes.join()
         command()
         processes.leave()
     except KeyboardInterrupt:
         if processes.first_to_fail():
-            print(f"{program}: interrupted; finished rounds are saved", file=sys.stderr)
+            print(f"{program}: interrupted; {kept}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -93,7 +119,7 @@ def run(program: str, command: Callable[[], Any]) -> int:
     return 0
 
 
-def _terminate(signum: int, frame: FrameType | None) -> None:
+def _terminate(kept: str, signum: int, frame: FrameType | None) -> None:
     if processes.first_to_fail():
-        print("terminated; finished rounds are saved", file=sys.stderr)
+        print(f"terminated; {kept}", file=sys.stderr)
     raise SystemExit(128 + signum)

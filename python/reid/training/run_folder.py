@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
-import os
 import shutil
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
@@ -20,7 +17,7 @@ from reid import processes
 from reid.clustering.travel_times import TravelTimes, write_travel_times
 from reid.config import TrainConfig, from_mapping, nearest, read_toml, write_toml
 from reid.data.records import Samples, printable
-from reid.files import TEMPORARY, atomic_path, write_text
+from reid.files import TEMPORARY, atomic_path, lock_folder, write_text
 from reid.methods import METHODS
 from reid.models.embedder import Embedder, load_embedder
 from reid.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -65,7 +62,7 @@ class RunFolder:
             raise ValueError(f"resume={path}: holds no run (no config.toml there)")
         self._made_here = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
-        self._lock = self._take_lock()
+        self._lock = lock_folder(path)
         for left in path.rglob(TEMPORARY):  # by a run that was killed while it wrote
             left.unlink(missing_ok=True)
         if not resume:
@@ -75,20 +72,6 @@ class RunFolder:
                 what = "holds a run already" if "config.toml" in others else f"is not empty ({others[0]})"
                 remedy = f"go on with it by --resume {path}, or " if "config.toml" in others else ""
                 raise ValueError(f"output={path}: {what}; {remedy}choose another folder")
-
-    def _take_lock(self) -> IO[str]:
-        file = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - open as long as the run lives
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            file.close()
-            raise ValueError(f"output={self.path}: in use by {holder}; wait for it, or choose another folder") from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        return file
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -175,6 +158,8 @@ class LoadedRun(NamedTuple):
     """Height of the pictures that the network was trained on, pixels."""
     width: int
     """Width of them, pixels."""
+    method: str
+    """Name of the method."""
 
 
 def load_run(path: Path | str, model: Literal["last", "selected"] = "last") -> LoadedRun:
@@ -203,4 +188,4 @@ def load_run(path: Path | str, model: Literal["last", "selected"] = "last") -> L
     file = path / NETWORKS[model]
     if not file.is_file():
         raise FileNotFoundError(f"run={where}: has no {file.name} yet; go on with it by reid-train --resume {where}")
-    return LoadedRun(load_embedder(file), config, config.height, config.width)
+    return LoadedRun(load_embedder(file), config, config.height, config.width, method)
