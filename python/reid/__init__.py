@@ -11,16 +11,20 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reid.exporting.export import export
+    from reid.exporting.settings import ExportConfig
     from reid.extraction.extract import extract_features
     from reid.extraction.extractor import FeatureExtractor
     from reid.extraction.settings import ExtractConfig
     from reid.training.train import train
 
-__all__ = ["ExtractConfig", "FeatureExtractor", "extract_features", "train"]
+__all__ = ["ExportConfig", "ExtractConfig", "FeatureExtractor", "export", "extract_features", "train"]
 
 _PLACES = {
+    "ExportConfig": "reid.exporting.settings",
     "ExtractConfig": "reid.extraction.settings",
     "FeatureExtractor": "reid.extraction.extractor",
+    "export": "reid.exporting.export",
     "extract_features": "reid.extraction.extract",
     "train": "reid.training.train",
 }

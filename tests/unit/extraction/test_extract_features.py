@@ -24,8 +24,8 @@ from reid.training.run_folder import load_run
 
 
 @pytest.fixture
-def config(walkers: Path, run: Path, tmp_path: Path) -> reid.ExtractConfig:
-    return reid.ExtractConfig(walkers, run=run, output=tmp_path / "f.npz", batch_size=8, part_size=20)
+def config(walkers: Path, random_run: Path, tmp_path: Path) -> reid.ExtractConfig:
+    return reid.ExtractConfig(walkers, run=random_run, output=tmp_path / "f.npz", batch_size=8, part_size=20)
 
 
 def _features(config: reid.ExtractConfig, **changes: Any) -> np.ndarray:
@@ -52,10 +52,10 @@ def _stop_at(monkeypatch: pytest.MonkeyPatch, part: int) -> None:
     monkeypatch.setattr(module, "extract", stopping)
 
 
-def test_rows_are_those_of_the_data(config: reid.ExtractConfig, walkers: Path, run: Path) -> None:
+def test_rows_are_those_of_the_data(config: reid.ExtractConfig, walkers: Path, random_run: Path) -> None:
     table = read_features(reid.extract_features(config, quiet=True))
     data = read_dataset(walkers)
-    network = load_run(run).network
+    network = load_run(random_run).network
     for split in ("train", "query", "gallery"):
         samples: Samples = getattr(data, split)
         features, found = table.part(split)
@@ -71,25 +71,25 @@ def test_rows_are_those_of_the_data(config: reid.ExtractConfig, walkers: Path, r
     assert [p.name for p in config.output.parent.iterdir()] == ["f.npz"]
 
 
-def test_settings_change_features(config: reid.ExtractConfig, walkers: Path, run: Path) -> None:
+def test_settings_change_features(config: reid.ExtractConfig, walkers: Path, random_run: Path) -> None:
     plain = _features(config)
     np.testing.assert_allclose(_features(config, batch_size=3, part_size=7), plain, atol=1e-6)
     assert not np.allclose(_features(config, model="selected"), plain, atol=1e-3)
     flipped = _features(config, flip=True)
     assert not np.allclose(flipped, plain, atol=1e-3)
     frames = Pictures.load(read_dataset(walkers).query, 32, 16)
-    wanted = extract(load_run(run).network, frames, flip=True)
+    wanted = extract(load_run(random_run).network, frames, flip=True)
     np.testing.assert_allclose(_features(config, flip=True, split="query"), wanted, atol=1e-6)
     assert len(_features(config, split="gallery")) == len(read_dataset(walkers).gallery)
 
 
-def test_tracklets_are_means_over_frames(config: reid.ExtractConfig, walkers: Path, run: Path) -> None:
+def test_tracklets_are_means_over_frames(config: reid.ExtractConfig, walkers: Path, random_run: Path) -> None:
     table = read_features(reid.extract_features(dataclasses.replace(config, instances="tracklet"), quiet=True))
     train = read_dataset(walkers).train.by_tracklet()
     features, samples = table.part("train")
     assert samples.frames == train.frames
     assert samples.n_frames.max() > 1
-    np.testing.assert_allclose(features, extract(load_run(run).network, Pictures.load(train, 32, 16)), atol=1e-6)
+    np.testing.assert_allclose(features, extract(load_run(random_run).network, Pictures.load(train, 32, 16)), atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
 
 
@@ -140,7 +140,7 @@ def test_killed_before_the_parts_were_gone(config: reid.ExtractConfig, monkeypat
 
 
 def test_other_settings_in_between_are_refused_by_name(
-    config: reid.ExtractConfig, run: Path, walkers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: reid.ExtractConfig, random_run: Path, walkers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(walkers, tmp_path / "mine")
     config = dataclasses.replace(config, path=tmp_path / "mine")
@@ -199,8 +199,8 @@ def test_parts_of_others_are_left_alone(config: reid.ExtractConfig) -> None:
     assert (folder / "thesis.tex").read_text() == "precious"
 
 
-def test_weights_without_a_run(config: reid.ExtractConfig, run: Path, tmp_path: Path) -> None:
-    saved = dataclasses.replace(config, run=None, weights=str(run / "model.safetensors"), height=32, width=16)
+def test_weights_without_a_run(config: reid.ExtractConfig, random_run: Path, tmp_path: Path) -> None:
+    saved = dataclasses.replace(config, run=None, weights=str(random_run / "model.safetensors"), height=32, width=16)
     np.testing.assert_array_equal(_features(saved), _features(config))
     table = read_features(reid.extract_features(dataclasses.replace(saved, height=None, width=None), quiet=True))
     assert (table.facts["height"], table.facts["width"]) == (256, 128)

@@ -1,0 +1,1 @@
+"""A run's network for others: weights, a model card, and ONNX."""
