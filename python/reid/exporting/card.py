@@ -81,8 +81,9 @@ def model_card(
         "## Use\n\n```bash\n"
         f"reid-extract PICTURES --weights model.safetensors --height {height} --width {width}\n```\n\n"
         "Pictures are turned upright by EXIF, converted to 8-bit RGB, resized bilinearly with antialiasing (the "
-        f"aspect is not kept), scaled to [0, 1]; then mean {_numbers(spec['mean'])} is subtracted and the result divided "
-        f"by {_numbers(spec['std'])} (red, green, blue). Compare features by cosine or squared Euclidean distance.",
+        f"aspect is not kept), scaled to [0, 1]; then mean {_numbers(spec['mean'])} is subtracted and the result is "
+        f"divided by {_numbers(spec['std'])} (red, green, blue). Compare features by cosine or by "
+        "squared Euclidean distance.",
         "## Training data\n\n" + _data(run),
         "## Measured\n\n" + _measured(run, model),
         "## Intended use and limits\n\n" + _LIMITS,
