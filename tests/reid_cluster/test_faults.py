@@ -27,7 +27,7 @@ IDS = {"q_pids": PIDS[:Q], "g_pids": PIDS, "q_camids": CAMIDS[:Q], "g_camids": C
 CALLS: dict[str, dict[str, Any]] = {
     "bottom_up": {
         "features": X, "labels": np.arange(N), "n_merges": 3, "size_penalty": 0.003, "distance": "sqeuclidean",
-        "linkage": "single", "sizes": "frozen", "min_clusters": 1, "groups": None,
+        "linkage": "single", "sizes": "frozen", "min_clusters": 1, "groups": None, "cannot_link": None,
     },
     "constrained_dbscan": {"distances": D, "eps": 0.3, "cannot_link": [(0, 1)], "min_samples": 2, "relaxed": None},
     "dbscan": {"distances": D, "eps": 0.3, "min_samples": 2},
@@ -164,7 +164,7 @@ def test_results_do_not_depend_on_threads_and_inputs_stay(function: str) -> None
     start = rng.integers(5000, size=700)
     ids = {"q_pids": pids[:200], "g_pids": pids, "q_camids": cams[:200], "g_camids": cams}
     data: dict[str, dict[str, Any]] = {
-        "bottom_up": {"features": x, "labels": None, "n_merges": 400},
+        "bottom_up": {"features": x, "labels": None, "n_merges": 400, "cannot_link": rng.integers(700, size=(50, 2))},
         "constrained_dbscan": {"distances": d, "eps": 0.45, "cannot_link": rng.integers(700, size=(2000, 2))},
         "dbscan": {"distances": d, "eps": 0.45},
         "evaluate_features": {"query": x[:200], "gallery": x, **ids},
