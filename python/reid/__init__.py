@@ -11,6 +11,8 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reid.cli.evaluate import evaluate
+    from reid.evaluation.settings import EvalConfig
     from reid.exporting.export import export
     from reid.exporting.settings import ExportConfig
     from reid.extraction.extract import extract_features
@@ -18,12 +20,23 @@ if TYPE_CHECKING:
     from reid.extraction.settings import ExtractConfig
     from reid.training.train import train
 
-__all__ = ["ExportConfig", "ExtractConfig", "FeatureExtractor", "export", "extract_features", "train"]
+__all__ = [
+    "EvalConfig",
+    "ExportConfig",
+    "ExtractConfig",
+    "FeatureExtractor",
+    "evaluate",
+    "export",
+    "extract_features",
+    "train",
+]
 
 _PLACES = {
+    "EvalConfig": "reid.evaluation.settings",
     "ExportConfig": "reid.exporting.settings",
     "ExtractConfig": "reid.extraction.settings",
     "FeatureExtractor": "reid.extraction.extractor",
+    "evaluate": "reid.cli.evaluate",
     "export": "reid.exporting.export",
     "extract_features": "reid.extraction.extract",
     "train": "reid.training.train",

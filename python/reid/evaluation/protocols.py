@@ -143,10 +143,11 @@ def _check_times(samples: Samples) -> None:
             f"protocol=time-gap: {without:,} of {len(samples):,} test rows have no time; give a table with time_start"
         )
     clocks = np.unique(samples.clock)
-    if len(clocks) > 1:
+    if len(clocks) > 1 or clocks[0] < 0:
+        said = f"come from {len(clocks)} clocks" if clocks[0] >= 0 else "come from clocks that are not known"
         raise ValueError(
-            f"protocol=time-gap: the times come from {len(clocks)} clocks and can't be compared; give a table whose "
-            "column clock is one number, or another protocol"
+            f"protocol=time-gap: the times {said} and can't be compared; give a table whose column clock is one "
+            "number from 0, or another protocol"
         )
 
 

@@ -290,6 +290,7 @@ def test_identities_of_the_data_go_to_features_by_name(tmp_path: Path) -> None:
     [
         ({}, "time-gap", "have no time"),
         ({"start": np.arange(120.0), "clock": np.arange(120) % 2}, "time-gap", "2 clocks"),
+        ({"start": np.arange(120.0)}, "time-gap", "clocks that are not known"),
         ({"camid": np.zeros(120, int)}, "cross-camera", "none of 3. queries has a match.*or try any-camera"),
     ],
 )
