@@ -19,7 +19,7 @@ class EvalConfig:
     """What to evaluate, and how. Raises ValueError (name, value, remedy) when a setting is out of range."""
 
     features: Path | None = None
-    """Features to evaluate: an .npz file, with identities or with --data."""
+    """Features to evaluate: an .npz or .parquet file, with identities or with --data."""
     run: Path | None = None
     """Run folder to evaluate: its network computes features of query and gallery."""
     labels: Path | None = None
