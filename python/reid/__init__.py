@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from reid.extraction.extract import extract_features
     from reid.extraction.extractor import FeatureExtractor
     from reid.extraction.settings import ExtractConfig
+    from reid.report.page import write_report
+    from reid.report.review import review
+    from reid.report.settings import ReportConfig, ReviewConfig
     from reid.training.train import train
 
 __all__ = [
@@ -29,6 +32,16 @@ __all__ = [
     "export",
     "extract_features",
     "train",
+    "ExportConfig",
+    "ExtractConfig",
+    "FeatureExtractor",
+    "ReportConfig",
+    "ReviewConfig",
+    "export",
+    "extract_features",
+    "review",
+    "train",
+    "write_report",
 ]
 
 _PLACES = {
@@ -37,9 +50,13 @@ _PLACES = {
     "ExtractConfig": "reid.extraction.settings",
     "FeatureExtractor": "reid.extraction.extractor",
     "evaluate": "reid.cli.evaluate",
+    "ReportConfig": "reid.report.settings",
+    "ReviewConfig": "reid.report.settings",
     "export": "reid.exporting.export",
     "extract_features": "reid.extraction.extract",
+    "review": "reid.report.review",
     "train": "reid.training.train",
+    "write_report": "reid.report.page",
 }
 
 

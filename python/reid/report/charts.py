@@ -1,4 +1,4 @@
-"""Line and bar charts as inline SVG. The style sheet colours curves by their order (s0, s1, s2)."""
+"""Line and bar charts as inline SVG. The style sheet colours curves by their order (s0 to s7)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from reid.report.markup import Markup, tag
 
-__all__ = ["Series", "bar_chart", "line_chart", "ticks"]
+__all__ = ["Series", "bar_chart", "line_chart", "svg", "ticks", "value_axis"]
 
-_WIDTH, _HEIGHT = 520, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 38
+WIDTH, HEIGHT = 520, 250
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 38
 _MANY_POINTS = 60
 
 
@@ -49,8 +49,9 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def line_chart(
-    title: str, series: Sequence[Series], *, unit: str = "", zero: bool = False, marked: int | None = None
-) -> Markup:
+    title: str, series: Sequence[Series], *, unit: str = "", zero: bool = False, marked: int | None = None,
+    colors: Sequence[int] | None = None,
+) -> Markup:  # fmt: skip
     """Draw curves over rounds.
 
     Parameters
@@ -58,13 +59,15 @@ def line_chart(
     title : str
         Read aloud in place of the picture, with each curve's first and last value.
     series : sequence of Series
-        At most three, each with at least one point.
+        At most eight, each with at least one point.
     unit : str, default=""
         Behind every value, for instance "%".
     zero : bool, default=False
         The value axis starts at 0.
     marked : int, optional
         Round at which a dashed line stands.
+    colors : sequence of int, optional
+        Numbers of the colours; by default the curves' own places.
 
     Returns
     -------
@@ -79,19 +82,19 @@ def line_chart(
         across = (x - left) / (right - left) if right > left else 0.5
         up = (y - steps[0]) / (steps[-1] - steps[0])
         return (
-            round(_LEFT + across * (_WIDTH - _LEFT - _RIGHT), 1),
-            round(_HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM), 1),
+            round(LEFT + across * (WIDTH - LEFT - RIGHT), 1),
+            round(HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM), 1),
         )
 
     marks = [int(t) for t in ticks(left, right, 8) if t == int(t) and left <= t <= right]
-    parts = _value_axis(steps, [at(left, y)[1] for y in steps], unit)
+    parts = value_axis(steps, [at(left, y)[1] for y in steps], unit)
     for x in marks:
-        parts.append(tag("text", x, x=at(x, steps[0])[0], y=_HEIGHT - _BOTTOM + 17, text_anchor="middle"))
-    parts.append(tag("text", "round", x=_WIDTH - _RIGHT, y=_HEIGHT - 4, text_anchor="end"))
+        parts.append(tag("text", x, x=at(x, steps[0])[0], y=HEIGHT - BOTTOM + 17, text_anchor="middle"))
+    parts.append(tag("text", "round", x=WIDTH - RIGHT, y=HEIGHT - 4, text_anchor="end"))
     if marked is not None and left <= marked <= right:
         here, _ = at(marked, steps[0])
-        parts.append(tag("line", x1=here, x2=here, y1=_TOP, y2=_HEIGHT - _BOTTOM, class_="marked"))
-    for k, s in enumerate(series):
+        parts.append(tag("line", x1=here, x2=here, y1=TOP, y2=HEIGHT - BOTTOM, class_="marked"))
+    for k, s in zip(colors or range(len(series)), series, strict=True):
         corners = [at(x, y) for x, y in s.points]
         parts.append(tag("polyline", points=" ".join(f"{x:g},{y:g}" for x, y in corners), class_=f"curve s{k}"))
         if len(corners) <= _MANY_POINTS:
@@ -99,7 +102,7 @@ def line_chart(
                 hint = tag("title", f"{s.name}, round {x}: {y:.4g}{unit}")
                 parts.append(tag("circle", hint, cx=cx, cy=cy, r=3, class_=f"dot s{k}"))
     told = "; ".join(f"{s.name} {s.points[0][1]:.4g}{unit} to {s.points[-1][1]:.4g}{unit}" for s in series)
-    return _svg(f"{title}, rounds {left} to {right}: {told}", parts)
+    return svg(f"{title}, rounds {left} to {right}: {told}", parts)
 
 
 def bar_chart(title: str, bars: Sequence[tuple[str, int]], across: str) -> Markup:
@@ -119,13 +122,13 @@ def bar_chart(title: str, bars: Sequence[tuple[str, int]], across: str) -> Marku
     Markup
     """
     steps = ticks(0, max(n for _, n in bars))
-    scale = (_HEIGHT - _TOP - _BOTTOM) / steps[-1]
-    floor = _HEIGHT - _BOTTOM
-    parts = _value_axis(steps, [round(floor - y * scale, 1) for y in steps], "")
-    pitch = (_WIDTH - _LEFT - _RIGHT) / len(bars)
+    scale = (HEIGHT - TOP - BOTTOM) / steps[-1]
+    floor = HEIGHT - BOTTOM
+    parts = value_axis(steps, [round(floor - y * scale, 1) for y in steps], "")
+    pitch = (WIDTH - LEFT - RIGHT) / len(bars)
     wide = min(pitch * 0.72, 56)
     for k, (label, n) in enumerate(bars):
-        middle = round(_LEFT + (k + 0.5) * pitch, 1)
+        middle = round(LEFT + (k + 0.5) * pitch, 1)
         top = round(floor - n * scale, 1)
         parts.append(
             tag(
@@ -149,18 +152,20 @@ def bar_chart(title: str, bars: Sequence[tuple[str, int]], across: str) -> Marku
                 )
             )
         parts.append(tag("text", label, x=middle, y=floor + 15, text_anchor="middle"))
-    parts.append(tag("text", across, x=_WIDTH - _RIGHT, y=_HEIGHT - 4, text_anchor="end"))
-    return _svg(title + ": " + ", ".join(f"{label}: {n}" for label, n in bars), parts)
+    parts.append(tag("text", across, x=WIDTH - RIGHT, y=HEIGHT - 4, text_anchor="end"))
+    return svg(title + ": " + ", ".join(f"{label}: {n}" for label, n in bars), parts)
 
 
-def _value_axis(steps: Sequence[float], heights: Sequence[float], unit: str) -> list[Markup]:
+def value_axis(steps: Sequence[float], heights: Sequence[float], unit: str) -> list[Markup]:
+    """Grid lines at `heights` with the values `steps` beside them."""
     parts = []
     decimals = max(0, -math.floor(math.log10(steps[1] - steps[0]) + 1e-9))
     for value, y in zip(steps, heights, strict=True):
-        parts.append(tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="grid"))
-        parts.append(tag("text", f"{value:,.{decimals}f}{unit}", x=_LEFT - 7, y=y + 4, text_anchor="end"))
+        parts.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid"))
+        parts.append(tag("text", f"{value:,.{decimals}f}{unit}", x=LEFT - 7, y=y + 4, text_anchor="end"))
     return parts
 
 
-def _svg(told: str, parts: list[Markup]) -> Markup:
-    return tag("svg", tag("title", told), *parts, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img")
+def svg(told: str, parts: list[Markup]) -> Markup:
+    """A chart of `parts`, described by `told` to who cannot see it."""
+    return tag("svg", tag("title", told), *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img")

@@ -7,13 +7,15 @@ import json
 import math
 import sys
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reid.data.records import printable
+from reid.report.details import Details, read_details
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -67,6 +69,12 @@ class RunFolder:
     empty without labels.csv."""
     sizes: dict[int, int]
     """Members of each pseudo identity; from labels.csv, else the last labels/round-NNN.npz."""
+    rows: list[tuple[int, Member]] = field(default_factory=list)
+    """Lines of labels.csv: pseudo identity and picture."""
+    before: NDArray[np.int64] | None = None
+    """Labels of the samples in the round before the last; None before round 2."""
+    details: Details | None = None
+    """What was kept of features; None for runs that ended before it was kept."""
 
     @property
     def unit(self) -> str:
@@ -122,7 +130,16 @@ def read(run: Path) -> RunFolder:
     if not run.is_dir():
         raise ValueError(f"run={printable(run)}: no such folder; give the folder that reid-train wrote")
     facts = _facts(run / "run.json")
-    members = _members(run / "labels.csv")
+    rows = _rows(run / "labels.csv")
+    details = read_details(run / "report" / "details.npz")
+    if details is not None and rows and (not len(details.frame) or details.frame.max() >= len(rows)):
+        raise ValueError(
+            f"{printable(run / 'report' / 'details.npz')}: is of other samples than labels.csv; remove the file to go "
+            "on without it"
+        )
+    members: dict[int, list[Member]] = defaultdict(list)
+    for label, member in rows:
+        members[label].append(member)
     if facts.get("instances") == "tracklet":
         members = {label: _middle_frames(rows) for label, rows in members.items()}
     sizes = {label: len(rows) for label, rows in members.items()} if members else _stored_sizes(run / "labels")
@@ -132,6 +149,9 @@ def read(run: Path) -> RunFolder:
         _rounds(run / "metrics.jsonl"),
         members,
         sizes,
+        rows,
+        _labels_before(run / "labels"),
+        details,
     )
 
 
@@ -179,15 +199,16 @@ def _settings(path: Path) -> dict[str, Any]:
         raise ValueError(f"{printable(path)}: not TOML ({error}); remove the file to go on without it") from None
 
 
-def _members(path: Path) -> dict[int, list[Member]]:
-    found: dict[int, list[Member]] = defaultdict(list)
+def _rows(path: Path) -> list[tuple[int, Member]]:
+    found: list[tuple[int, Member]] = []
     if not path.is_file():
         return found
     with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         reader = csv.DictReader(file)
         try:
             for row in reader:
-                found[int(row["label"])].append(Member(_id(row.get("camid")), _id(row.get("tracklet")), row["path"]))
+                where = Member(_id(row.get("camid")), _id(row.get("tracklet")), row["path"])
+                found.append((int(row["label"]), where))
         except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(
                 f"{printable(path)}, line {reader.line_num}: not path,camid,tracklet,label ({error}); "
@@ -209,17 +230,31 @@ def _id(text: str | None) -> int:
 
 
 def _stored_sizes(folder: Path) -> dict[int, int]:
-    files = sorted(folder.glob("round-*.npz"), key=lambda p: (len(p.name), p.name))
+    files = _label_files(folder)
     if not files:
         return {}
+    labels, counts = np.unique(_stored(files[-1]), return_counts=True)
+    return {int(label): int(n) for label, n in zip(labels, counts, strict=True)}
+
+
+def _labels_before(folder: Path) -> NDArray[np.int64] | None:
+    """Labels of the round before the last; round 0 clusters nothing."""
+    files = _label_files(folder)
+    return _stored(files[-2]) if len(files) > 2 else None
+
+
+def _label_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("round-*.npz"), key=lambda p: (len(p.name), p.name))
+
+
+def _stored(path: Path) -> NDArray[np.int64]:
     try:
-        with np.load(files[-1], allow_pickle=False) as stored:
-            labels, counts = np.unique(stored["labels"], return_counts=True)
+        with np.load(path, allow_pickle=False) as stored:
+            return stored["labels"].astype(np.int64)
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise ValueError(
-            f"{printable(files[-1])}: no array `labels` ({error}); remove the file to go on without it"
+            f"{printable(path)}: no array `labels` ({error}); remove the file to go on without it"
         ) from None
-    return {int(label): int(n) for label, n in zip(labels, counts, strict=True)}
 
 
 def _text(path: Path) -> str:

@@ -27,8 +27,13 @@ def key_figures(run: RunFolder) -> Markup | None:
     """Table of the rounds that matter; None when retrieval was never measured."""
     if run.best is None:
         return None
-    columns = [key for key in ("mAP", "rank1", "rank5", "rank10") if any(r.get(key) is not None for r in run.rounds)]
-    names = {"mAP": "mAP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10"}
+    columns = [
+        key
+        for key in ("mAP", "rank1", "rank5", "rank10", "side_mAP", "side_rank1")
+        if any(r.get(key) is not None for r in run.rounds)
+    ]
+    names = {"mAP": "mAP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "side_mAP": "side mAP",
+             "side_rank1": "side rank-1"}  # fmt: skip
     head = [tag("th", "", scope="col"), tag("th", "Round", scope="col", class_="number")]
     head += [tag("th", names[key], scope="col", class_="number") for key in columns]
     rows = [

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from reid.report.folder import Round, RunFolder
 from reid.report.markup import Markup, join, tag
 
-__all__ = ["meanings", "percent", "rounds_table", "run_table", "settings_table"]
+__all__ = ["meanings", "percent", "rounds_table", "run_table", "settings_table", "shown_value"]
 
 
 class Column(NamedTuple):
@@ -36,6 +36,8 @@ COLUMNS = (
     Column("rank1", "rank-1", "share"),
     Column("rank5", "rank-5", "share"),
     Column("rank10", "rank-10", "share"),
+    Column("side_mAP", "side mAP", "share"),
+    Column("side_rank1", "side rank-1", "share"),
     Column("seconds", "Seconds", "number"),
 )
 
@@ -50,6 +52,10 @@ _MEANINGS = (
         "The same with the area under the precision-recall curve taken by trapezoids, as the Market-1501 toolkit does.",
     ),
     ("rank-1, -5, -10", "Share of queries with a right answer among the first 1, 5 or 10 of the gallery."),
+    (
+        "Side mAP, side rank-1",
+        "Retrieval that also uses times and cameras of queries and gallery; a search over pictures alone lacks them.",
+    ),
     (
         "Reciprocity",
         "Mean share of a training sample's ten nearest neighbours that have it among theirs; needs no labels.",
@@ -122,7 +128,7 @@ def rounds_table(shown: Sequence[Round], selected: Round | None, total: int) -> 
         "caption",
         f"mAP, rank and reciprocity are in percent. Point at a figure to see it as it was logged.{left_out}",
     )
-    table = tag("table", caption, tag("thead", tag("tr", *head)), tag("tbody", join(rows)), class_="rounds")
+    table = tag("table", caption, tag("thead", tag("tr", *head)), tag("tbody", join(rows)), class_="rounds sortable")
     return tag("div", table, class_="box scroll", tabindex=0, role="region", aria_label="All rounds")
 
 
@@ -163,7 +169,7 @@ def meanings() -> Markup:
 
 
 def _pairs(what: str, pairs: Sequence[tuple[str, Any]]) -> Markup:
-    rows = [tag("tr", tag("th", name, scope="row"), tag("td", _value(value))) for name, value in pairs]
+    rows = [tag("tr", tag("th", name, scope="row"), tag("td", shown_value(value))) for name, value in pairs]
     head = tag("thead", tag("tr", tag("th", what, scope="col"), tag("th", "Value", scope="col")))
     return tag("div", tag("table", head, tag("tbody", join(rows)), class_="values"), class_="box scroll")
 
@@ -174,7 +180,8 @@ def _cell(value: float | None, kind: str) -> str:
     return f"{value:,.0f}" if kind == "count" or abs(value) >= 1000 else f"{value:#.4g}"
 
 
-def _value(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A setting as text."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return ", ".join(map(_value, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(shown_value, value)) if isinstance(value, list) else str(value)

@@ -43,20 +43,24 @@ class Job:
 
 
 class Features:
-    """Features of the training samples, computed when asked for and kept until the network changes."""
+    """Features, of the training samples if not told otherwise, computed when asked for and kept until the network
+    changes."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._kept: dict[tuple[int, int, bool], NDArray[np.float32]] = {}
+        self._kept: dict[tuple[int, int, int, bool], NDArray[np.float32]] = {}
 
     def __call__(
-        self, network: Embedder, *, head: EmbeddingHead | None = None, normalize: bool = True
-    ) -> NDArray[np.float32]:
+        self, network: Embedder, *, head: EmbeddingHead | None = None, normalize: bool = True,
+        pictures: Pictures | None = None,
+    ) -> NDArray[np.float32]:  # fmt: skip
         """See `reid.methods.protocol.Extract`."""
-        key = (id(network), id(head), normalize)
+        if pictures is None:
+            pictures = self._job.pictures
+        key = (id(network), id(pictures), id(head), normalize)
         if key not in self._kept:
             self._kept[key] = extract(
-                network, self._job.pictures, feature="pooled" if head is None else "embedding", head=head,
+                network, pictures, feature="pooled" if head is None else "embedding", head=head,
                 normalize=normalize, amp=self._job.config.amp, progress=self._job.log.progress,
             )  # fmt: skip
         return self._kept[key]
@@ -64,3 +68,8 @@ class Features:
     def forget(self) -> None:
         """The network has changed."""
         self._kept.clear()
+
+    def forget_tests(self) -> None:
+        """Keep features of the training samples alone: those of a test set may be large."""
+        own = id(self._job.pictures)
+        self._kept = {key: value for key, value in self._kept.items() if key[1] == own}

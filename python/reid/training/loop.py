@@ -18,6 +18,7 @@ from reid import processes
 from reid.data.views import draw_views
 from reid.methods.protocol import Batch, RoundPlan
 from reid.models.embedder import save_embedder
+from reid.report.details import make_details, write_details
 from reid.training.checkpoint import Checkpoint
 from reid.training.job import Features, Job
 from reid.training.measure import Before, measure, retrieval, sizes
@@ -66,6 +67,7 @@ def run_rounds(job: Job, checkpoint: Checkpoint | None) -> list[dict[str, Any]]:
     for r in range(int(history[-1]["round"]) + 1, method.rounds + 1):
         began = time.monotonic()
         torch.manual_seed(_seed(config.seed, r))
+        features.forget_tests()
         before = Before(features(method.retrieval), labels)
         assignment = method.assign(r, features)
         for warning in assignment.warnings:
@@ -88,7 +90,8 @@ def run_rounds(job: Job, checkpoint: Checkpoint | None) -> list[dict[str, Any]]:
         _save(job, history, labels, finished=False)
         job.log.round(history[-1], method.rounds)
     if job.query is not None and "mAP" not in history[-1]:  # stopped between two evaluations
-        history[-1] |= retrieval(job, labels if history[-1]["round"] else None)
+        history[-1] |= retrieval(job, features, labels if history[-1]["round"] else None)
+    _keep_details(job, features, labels)
     _save(job, history, labels, finished=True)
     return history
 
@@ -161,6 +164,26 @@ def _save(job: Job, history: list[dict[str, Any]], labels: NDArray[np.int64], *,
     save_embedder(job.folder.path / "model.safetensors", job.method.retrieval)
     state = {"round": r, "history": history, "finished": finished}
     job.folder.save_round(r, labels, Checkpoint(tensors, state))
+
+
+def _keep_details(job: Job, features: Features, labels: NDArray[np.int64]) -> None:
+    """Write what the report shows of features; those of the last round are at hand."""
+    network, config = job.method.retrieval, job.config
+    train = features(network)
+    query, gallery = (
+        (features(network, pictures=side[1]), side[0]) if side is not None else None
+        for side in (job.query, job.gallery)
+    )
+
+    @processes.first_only
+    def write() -> None:
+        details = make_details(
+            train, job.train, labels, query, gallery, k1=getattr(config, "k1", None) or 20,
+            k2=getattr(config, "k2", None) or 6, n_jobs=config.workers or None,
+        )  # fmt: skip
+        write_details(job.folder.path / "report" / "details.npz", details)
+
+    write()
 
 
 def _load(job: Job, checkpoint: Checkpoint) -> None:

@@ -13,11 +13,9 @@ from reid import processes
 from reid.clustering.cameras import center_cameras
 from reid.clustering.reliability import singletons
 from reid.clustering.side import SideConfig, travel_times_of
-from reid.data.pictures import Pictures
 from reid.evaluation.label_free import drift, mutual_share, reciprocity, silhouette, stability
 from reid.evaluation.retrieval import evaluate_retrieval
 from reid.evaluation.side import evaluate_side
-from reid.features import extract
 from reid.training.job import Features, Job
 
 __all__ = ["Before", "measure", "retrieval", "sizes"]
@@ -39,7 +37,7 @@ def measure(
     """`row` with what can be said of the network now, and the seconds since `began`."""
     row = _look(job, row, features(job.method.retrieval), labels, before)
     if search:
-        row |= retrieval(job, labels)
+        row |= retrieval(job, features, labels)
     row["seconds"] = round(time.monotonic() - began, 3)
     return row
 
@@ -65,7 +63,7 @@ def _look(
     return row
 
 
-def retrieval(job: Job, labels: NDArray[np.int64] | None) -> dict[str, float]:
+def retrieval(job: Job, features: Features, labels: NDArray[np.int64] | None) -> dict[str, float]:
     """mAP and CMC where there are a query and a gallery set with identities; else nothing.
 
     Also those with times and cameras of query and gallery, where settings ask for them; travel times come from
@@ -75,11 +73,9 @@ def retrieval(job: Job, labels: NDArray[np.int64] | None) -> dict[str, float]:
         return {}
     (query, query_pictures), (gallery, gallery_pictures) = job.query, job.gallery
 
-    def features(pictures: Pictures) -> NDArray[np.float32]:
-        return extract(job.method.retrieval, pictures, amp=job.config.amp, progress=job.log.progress)
-
     threads = job.config.workers or None
-    found = features(query_pictures), features(gallery_pictures), query, gallery
+    net = job.method.retrieval
+    found = features(net, pictures=query_pictures), features(net, pictures=gallery_pictures), query, gallery
     figures = processes.once(evaluate_retrieval)(*found, n_jobs=threads)
     c = job.config
     if not (c.toc_test or c.scp_test or c.sts_test):

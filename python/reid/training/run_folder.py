@@ -39,7 +39,8 @@ class RunFolder:
         run.json      versions, data, command        selected.safetensors the network of the best label-free score
         metrics.jsonl one object a round             labels.csv           path, camid, tracklet, pseudo identity
         labels/       round-NNN.npz, a round each    report.html          the same to look at
-        checkpoints/  last.safetensors, last.json    synthetic/           the built-in data, when they are used
+        checkpoints/  last.safetensors, last.json    report/              details.npz, what the report shows of features
+                                                     synthetic/           the built-in data, when they are used
         travel_times.npz what the last round's clusters say of times between cameras, when they are used
 
     Raises

@@ -69,10 +69,16 @@ class Page(HTMLParser):
         self.raw = path.read_text(encoding="utf-8")
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.texts: list[str] = []
+        self.open: list[str] = []
         self.feed(self.raw)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, {k: v or "" for k, v in attrs}))
+        if tag not in ("meta", "link", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
@@ -121,21 +127,28 @@ def add_labels(run: Path, sizes: list[int], names: list[str] | None = None) -> N
 
 
 def assert_inert(page: Page) -> None:
-    """No script, no handler, no address to load from, one style that the policy knows by its hash."""
-    refused = {"script", "iframe", "object", "embed", "base", "form", "a"}
+    """No handler, no address to load from; one style and the package's scripts, which the policy knows by hash."""
+    refused = {"iframe", "object", "embed", "base", "form"}
     assert not refused & {name for name, _ in page.elements}
     for name, attrs in page.elements:
         assert not [key for key in attrs if key.startswith("on") or key in ("style", "srcset")], name
         for key in ("src", "href", "xlink:href", "data", "action"):
-            assert attrs.get(key, "data:").startswith("data:"), (name, attrs)
+            inside = name == "a" and attrs.get(key, "").startswith("#")
+            assert inside or attrs.get(key, "data:").startswith("data:"), (name, attrs)
     assert "url(" not in page.raw
     assert "@import" not in page.raw
     policies = [m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy"]
     assert len(policies) == 1
     assert policies[0].startswith("default-src 'none';")
     styles = re.findall(r"<style>(.*?)</style>", page.raw, re.DOTALL)
+    scripts = re.findall(r"<script>(.*?)</script>", page.raw, re.DOTALL)
     assert len(styles) == 1
-    assert base64.b64encode(hashlib.sha256(styles[0].encode()).digest()).decode() in policies[0]
+    assert len(scripts) == len(page.all("script")) >= 1
+    for code in [*styles, *scripts]:
+        assert base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() in policies[0]
+    assert "unsafe" not in policies[0]
+    assert not re.findall(r"https?://", page.raw)
+    assert page.open == []
 
 
 def test_figures_stand_in_the_page_as_they_were_logged(tmp_path: Path) -> None:
@@ -244,12 +257,20 @@ def test_only_metrics(tmp_path: Path) -> None:
     assert "nan" not in {t.lower() for t in page.texts}
 
 
-def test_without_pictures_no_name_is_told(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
+def test_without_pictures_no_folder_is_told(tmp_path: Path) -> None:
+    data = {**FACTS["data"], "root": str(tmp_path / "run" / "pictures"), "notes": [f"{tmp_path}/secret/x.csv is read"]}
+    facts = {**FACTS, "data": data, "command": f"reid-train --data {tmp_path}/run --weights /home/me/w.pth"}
+    settings = f'data = "{tmp_path}/run"\noutput = "{tmp_path}/run"\nheight = 64\nwidth = 32\n'
+    run = make_run(tmp_path / "run", facts=facts, settings=settings)
     add_labels(run, [4, 3])
     page = Page(report.write(run, pictures=False))
     assert not page.all("img")
-    assert ".png" not in page.raw
+    assert page.boxes == 7 + 2
+    assert str(tmp_path) not in page.raw
+    assert "/home/me" not in page.raw
+    assert "secret" not in page.raw
+    assert {"p0_0.png", "run", "x.csv is read"} <= {t.removeprefix("Data: ") for t in page.texts}
+    assert "--weights w.pth" in page.text
     assert "7 pictures in 2 clusters" in page.text
 
 
@@ -261,7 +282,8 @@ def test_broken_pictures_become_boxes_with_their_name(tmp_path: Path) -> None:
     (run / "pictures" / "p0_2.png").write_bytes((run / "pictures" / "p0_3.png").read_bytes()[:200])
     page = Page(report.write(run))
     assert [img["alt"] for img in page.all("img")] == ["p0_3.png, cam 1"]
-    assert page.boxes == 3
+    assert page.boxes == 3 + 2  # and two outliers
+    assert "5 pictures can no longer be read" in page.text
     assert {"p0_0.png", "p0_1.png", "p0_2.png"} <= set(page.texts)
 
 
@@ -271,13 +293,14 @@ def test_page_keeps_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     run = make_run(tmp_path / "run", rounds=rounds)
     add_labels(run, [8] * 13)
     whole = Page(report.write(run))
-    assert len(whole.raw.encode()) < 4_000_000
+    assert len(whole.raw.encode()) < 6_000_000
     assert len(whole.all("img")) == 8 * 13
     assert "301 of 5000 rounds are shown" in whole.text
-    monkeypatch.setattr(page_module, "MAX_BYTES", len(whole.raw.encode()) + 100_000)
+    monkeypatch.setattr(page_module, "MAX_BYTES", len(whole.raw.encode()) + page_module.AROUND_PICTURES - 100_000)
     capped = Page(report.write(run))
     assert 0 < len(capped.all("img")) < 8 * 13
-    assert len(capped.all("img")) + capped.boxes == 8 * 13
+    assert len(capped.all("img")) + capped.boxes == 8 * 13 + 2
+    assert "pictures were left out to keep the page small" in capped.text
     assert len(capped.raw.encode()) < len(whole.raw.encode()) - 90_000
 
 
