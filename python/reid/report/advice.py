@@ -51,7 +51,7 @@ def _clusters(run: RunFolder) -> list[Advice]:
     elif max(sizes.values()) > GIANT * n:
         found.append(Advice(True, f"One giant cluster holds {max(sizes.values()):,} of {n:,} {run.unit}: too much was "
                                   "merged. Try a smaller eps, a larger min_samples, or fewer merges."))  # fmt: skip
-    if outliers > MANY_OUTLIERS * n:
+    if outliers > MANY_OUTLIERS * n and len(sizes) > 1:
         found.append(Advice(False, f"{outliers:,} of {n:,} {run.unit} ({100 * outliers / n:.0f} %) are outliers and "
                                    "teach little or nothing. Try a larger eps, or a smaller min_samples."))  # fmt: skip
     single = sum(size == 1 for size in sizes.values())
@@ -100,9 +100,7 @@ def _cameras(run: RunFolder) -> list[Advice]:
 
 def _oracle(run: RunFolder) -> list[Advice]:
     start, last = run.untrained, run.last
-    if start is None or last is None:
-        return []
-    before, after = start.get("mAP"), last.get("mAP")
+    before, after = (r.get("mAP") if r is not None else None for r in (start, last))
     found = []
     if before is not None and after is not None and after < before:
         found.append(Advice(True, f"After the last round mAP is lower than before training ({100 * after:.1f} against "

@@ -25,9 +25,9 @@ def means(features: Floats, labels: Ints) -> tuple[Ints, Ints, Floats]:
     """Clusters (C,), their sizes (C,) and the means of their members (C, D)."""
     inside = labels >= 0
     clusters, number, sizes = np.unique(labels[inside], return_inverse=True, return_counts=True)
-    member = csr_array((np.ones(len(number), np.float32), (number, np.arange(len(number)))))
     if not len(clusters):
         return clusters, sizes, np.empty((0, features.shape[1]), np.float32)
+    member = csr_array((np.ones(len(number), np.float32), (number, np.arange(len(number)))))
     sums = member @ features[inside]  # (C, D)
     return clusters, sizes, np.asarray(sums / sizes[:, None].astype(np.float32), np.float32)
 

@@ -40,7 +40,7 @@ def choose_pairs(
 
     The nearest members of clusters whose middles are closest (one identity in two clusters?); the farthest members of
     the loosest clusters (two identities in one?); and samples of two cameras, or any where cameras are not known, that
-    are nearest to each other but not in one cluster.
+    are nearest to each other but not in one cluster. Of a cluster first one pair is taken, then up to `OFTEN`.
 
     Parameters
     ----------
@@ -92,24 +92,22 @@ def choose_pairs(
 
 def _borders(features: Floats, labels: Ints, most: int, n_jobs: int | None) -> list[Pair]:
     rows = _members(features, labels)
-    found = []
+    ranked: list[list[Pair]] = [[] for _ in range(OFTEN)]
     for a, b in closest_clusters(features, labels, most=most, n_jobs=n_jobs)[0].tolist():
         d = 2 - 2 * features[rows[a]] @ features[rows[b]].T
-        i, j = np.unravel_index(int(np.argmin(d)), d.shape)
-        found.append(_pair(rows[a][i], rows[b][j], "Two clusters that nearly touch"))
-    return found
+        for rank, at in enumerate(np.argsort(d, axis=None, kind="stable")[:OFTEN]):
+            i, j = divmod(int(at), d.shape[1])
+            ranked[rank].append(_pair(rows[a][i], rows[b][j], "Two clusters that nearly touch"))
+    return [pair for pairs in ranked for pair in pairs]
 
 
 def _loose(features: Floats, labels: Ints, most: int) -> list[Pair]:
     found = []
     for rows in _members(features, labels).values():
-        if len(rows) > 1:
-            first = features[rows[0]]  # the member farthest from the middle
-            d = 2 - 2 * features[rows[1:]] @ first
-            k = int(np.argmax(d))
-            found.append((float(d[k]), _pair(rows[0], rows[1 + k], "Far apart in one cluster")))
-    found.sort(key=lambda item: (-item[0], item[1]))
-    return [pair for _, pair in found[:most]]
+        d = 2 - 2 * features[rows[1:]] @ features[rows[0]]  # from the member farthest from the middle
+        for rank, k in enumerate(np.argsort(-d, kind="stable")[:OFTEN]):
+            found.append((rank, -float(d[k]), _pair(rows[0], rows[1 + k], "Far apart in one cluster")))
+    return [pair for _, _, pair in sorted(found)[:most]]
 
 
 def _mutual(
