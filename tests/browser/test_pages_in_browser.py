@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 import reid
+from reid.clustering.pairs_file import read_pairs
 from reid.data.records import Samples
-from reid.feature_table import FeatureTable, write_features
+from reid.feature_table import FeatureTable, read_features, write_features
 from reid.report.details import make_details, write_details
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install '.[test]'")
@@ -236,11 +237,9 @@ def test_pairs_are_marked_kept_and_downloaded(browser: Any, pages: dict[str, Pat
     rows = list(csv.reader(file.read_text(encoding="utf-8").splitlines(), strict=True))
     assert rows[0] == ["path_a", "path_b", "relation"]
     assert [row[2] for row in rows[1:]] == ["same", "different", "different"]
-    data = pages["review"].parent / "data"
-    for a, b, _ in rows[1:]:
-        assert (data / a).is_file()
-        assert (data / b).is_file()
-        assert a != b
+    table = read_features(pages["review"].parent / "features.npz")
+    cannot, must = read_pairs(file, table.samples)
+    assert (len(must), len(cannot)) == (1, 2)
 
     browser.find_element("id", "clear").click()
     browser.switch_to.alert.dismiss()

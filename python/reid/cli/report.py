@@ -9,8 +9,7 @@ from pathlib import Path
 
 import tyro.conf
 
-from reid.cli.run import UsageError, parse, peek, run
-from reid.config import from_mapping, read_toml
+from reid.cli.run import UsageError, parse, run, with_file
 from reid.report.settings import ReportConfig
 
 __all__ = ["main"]
@@ -29,17 +28,11 @@ class Command:
 
 def main() -> None:
     """Entry point of ``reid-report``."""
-    raise SystemExit(run("reid-report", lambda: _command(sys.argv[1:])))
+    raise SystemExit(run("reid-report", lambda: _command(sys.argv[1:]), kept="nothing was written"))
 
 
 def _command(argv: list[str]) -> None:
-    settings = ReportConfig()
-    file = peek(argv, "--config")
-    try:
-        if file is not None:
-            settings = from_mapping(ReportConfig, read_toml(Path(file)), file, base=settings)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    settings = with_file(ReportConfig, ReportConfig(), argv)
     description = ReportConfig.__doc__ or ""
     command = parse(Command, argv, program="reid-report", description=description, default=Command(settings))
     asked = command.settings

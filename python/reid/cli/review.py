@@ -9,8 +9,7 @@ from pathlib import Path
 
 import tyro.conf
 
-from reid.cli.run import UsageError, parse, peek, run
-from reid.config import from_mapping, read_toml
+from reid.cli.run import UsageError, parse, run, with_file
 from reid.report.settings import ReviewConfig
 
 __all__ = ["main"]
@@ -29,17 +28,11 @@ class Command:
 
 def main() -> None:
     """Entry point of ``reid-review``."""
-    raise SystemExit(run("reid-review", lambda: _command(sys.argv[1:])))
+    raise SystemExit(run("reid-review", lambda: _command(sys.argv[1:]), kept="nothing was written"))
 
 
 def _command(argv: list[str]) -> None:
-    settings = ReviewConfig()
-    file = peek(argv, "--config")
-    try:
-        if file is not None:
-            settings = from_mapping(ReviewConfig, read_toml(Path(file)), file, base=settings)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    settings = with_file(ReviewConfig, ReviewConfig(), argv)
     description = ReviewConfig.__doc__ or ""
     command = parse(Command, argv, program="reid-review", description=description, default=Command(settings))
     asked = command.settings

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from PIL import Image
 
-from reid.data.pictures import decode
+from reid.data.decoding import decode
 from reid.report.markup import Markup, tag
 
 __all__ = ["Album", "thumbnail"]

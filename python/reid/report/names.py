@@ -46,8 +46,8 @@ class PairNames:
         if names[0] is None or names[1] is None:
             return None
         text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow([*names, ""])
-        return os.fsencode(text.getvalue())
+        csv.writer(text, lineterminator="\r\n").writerow([*names, ""])  # it quotes cells with these letters only
+        return os.fsencode(text.getvalue().removesuffix("\r\n"))
 
     def _relative(self, path: str) -> list[str]:
         if self.root is None or not path.startswith(self.root.rstrip(os.sep) + os.sep):

@@ -7,8 +7,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from PIL import Image
-
+from reid.data.decoding import opened, orientation
 from reid.data.records import Samples
 from reid.files import write_text
 from reid.report.album import Album, thumbnail
@@ -116,9 +115,9 @@ def _picture(samples: Samples, i: int, height: int) -> Markup | None:
     frames = samples.frames[i]
     path = frames[len(frames) // 2]
     try:
-        with Image.open(path) as picture:
+        with opened(path) as picture:
             wide, high = picture.size
-            if picture.getexif().get(0x0112, 1) in _SIDEWAYS:
+            if orientation(picture) in _SIDEWAYS:
                 wide, high = high, wide
     except Exception:  # Pillow raises nearly any type on a broken file
         return None

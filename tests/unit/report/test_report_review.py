@@ -14,6 +14,7 @@ from PIL import Image
 from test_report_page import Page, assert_inert
 
 import reid
+from reid.clustering.pairs_file import COLUMNS, read_pairs
 from reid.data.records import Samples
 from reid.feature_table import FeatureTable, write_features
 from reid.report.names import PairNames
@@ -77,6 +78,12 @@ def test_names_are_found_again_and_no_formula(tmp_path: Path) -> None:
         "li\nne.jpg", None, os.fsdecode(b"\xff\xfe.jpg"), "\u202egpj.exe",
     ]  # fmt: skip
     assert found.line(0, 8) is None
+    lines = [found.line(i, (i + 1) % 8) for i in range(7)] + [found.line(9, 10)]
+    text = b"\n".join([",".join(COLUMNS).encode(), *(line + b"different" for line in lines if line is not None)])
+    (tmp_path / "review.csv").write_bytes(text)
+    cannot, must = read_pairs(tmp_path / "review.csv", samples)
+    assert cannot.tolist() == [[i, i + 1] for i in range(7)] + [[9, 10]]
+    assert not len(must)
     assert found.line(9, 6) == b'\xff\xfe.jpg,"q""uo,te.jpg",'
     assert PairNames(samples, None).name(1) == str(tmp_path / "x/a.jpg")
     assert PairNames(samples, tmp_path / "elsewhere").name(1) == str(tmp_path / "x/a.jpg")
