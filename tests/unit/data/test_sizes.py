@@ -34,6 +34,6 @@ def test_by_the_shape_after_turning(
 def test_the_median_counts_and_bad_files_do_not(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_text("no picture")
     paths = [str(tmp_path / "bad.jpg"), str(tmp_path / "gone.jpg")]
-    paths += [_save(tmp_path / f"{i}.png", (30, 60) if i else (60, 30)) for i in range(3)]
+    paths += [_save(tmp_path / f"{i}.png", (30, 60) if i else (60, 30)) for i in range(5)]
     assert usual_size(Samples.from_paths(paths)) == (256, 128)
     assert usual_size(Samples.from_paths(paths[:2])) == (128, 128)
