@@ -1,8 +1,8 @@
 """Unsupervised re-identification on PyTorch: pseudo labels from clusters, training on them, evaluation, reports.
 
 The package's rooms, in the order in which data flow through them: `data`, `models`, `features`, `clustering`,
-`memory`, `losses`, `methods`, `evaluation`, `report`, `training`, `extraction`, `exporting`, `cli`. Importing `reid`
-itself loads none of them (and so not torch); its functions are found on first use.
+`memory`, `losses`, `methods`, `evaluation`, `report`, `training`, `checking`, `extraction`, `exporting`, `cli`.
+Importing `reid` itself loads none of them (and so not torch); its functions are found on first use.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reid.checking.check import check, stats
+    from reid.checking.settings import CheckConfig, StatsConfig
     from reid.cli.evaluate import evaluate
     from reid.evaluation.settings import EvalConfig
     from reid.exporting.export import export
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from reid.training.train import train
 
 __all__ = [
+    "CheckConfig",
     "EvalConfig",
     "ExportConfig",
     "ExtractConfig",
@@ -34,11 +37,18 @@ __all__ = [
     "export",
     "extract_features",
     "review",
+    "StatsConfig",
+    "check",
+    "evaluate",
+    "export",
+    "extract_features",
+    "stats",
     "train",
     "write_report",
 ]
 
 _PLACES = {
+    "CheckConfig": "reid.checking.settings",
     "EvalConfig": "reid.evaluation.settings",
     "ExportConfig": "reid.exporting.settings",
     "ExtractConfig": "reid.extraction.settings",
@@ -49,6 +59,12 @@ _PLACES = {
     "export": "reid.exporting.export",
     "extract_features": "reid.extraction.extract",
     "review": "reid.report.review",
+    "StatsConfig": "reid.checking.settings",
+    "check": "reid.checking.check",
+    "evaluate": "reid.cli.evaluate",
+    "export": "reid.exporting.export",
+    "extract_features": "reid.extraction.extract",
+    "stats": "reid.checking.check",
     "train": "reid.training.train",
     "write_report": "reid.report.page",
 }

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-import tyro.conf
+import tyro
 
-from reid.cli.run import UsageError, parse, run
+from reid.checking.settings import CheckConfig, StatsConfig
+from reid.cli.run import UsageError, parse, run, with_file
 from reid.config import nearest
 
 __all__ = ["main"]
@@ -63,10 +65,43 @@ class CropsOptions:
     """Show where an error comes from."""
 
 
+@dataclass(frozen=True)
+class Check(CheckConfig):
+    """Look at every picture: unreadable ones, duplicates, leaks, sizes; what the data can be used for. Exit code 1 when
+    something must be repaired first."""
+
+    path: tyro.conf.Positional[Path]
+    json: bool = False
+    """Print one JSON object with everything, and nothing else."""
+    config: Path | None = None
+    """TOML file with the same keys as the flags; flags go before them."""
+    debug: bool = False
+    """Show where an error comes from."""
+
+
+@dataclass(frozen=True)
+class Stats(StatsConfig):
+    """Count pictures, identities, cameras, tracklets and times; no picture is opened."""
+
+    path: tyro.conf.Positional[Path]
+    json: bool = False
+    """Print one JSON object, and nothing else."""
+    config: Path | None = None
+    """TOML file with the same keys as the flags; flags go before them."""
+    debug: bool = False
+    """Show where an error comes from."""
+
+
+Action = TypeVar("Action", Check, Stats)
+
+ACTIONS = ("check", "stats", "synthetic", "crops")
+
 USAGE = """usage: reid-data ACTION ...
 
-Make data for re-identification. Actions:
+Make data for re-identification, and look at them. Actions:
 
+  check PATH         look at every picture: unreadable, doubled, leaked ones, and what the data can be used for
+  stats PATH         count pictures, identities, cameras, tracklets and times
   synthetic FOLDER   draw synthetic walkers in the layout of Market-1501, or as MOT frames
   crops MOT FOLDER   cut the boxes of MOT sequences (ground truth, trackers) out of their frames
 
@@ -76,18 +111,54 @@ Make data for re-identification. Actions:
 
 def main() -> None:
     """Entry point of ``reid-data``."""
-    raise SystemExit(run("reid-data", lambda: _command(sys.argv[1:])))
+    raise SystemExit(run("reid-data", lambda: _command(sys.argv[1:]), kept="nothing was written"))
 
 
 def _command(argv: list[str]) -> None:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
+    elif argv[0] == "check":
+        _check(_filled(Check, CheckConfig, argv))
+    elif argv[0] == "stats":
+        _stats(_filled(Stats, StatsConfig, argv))
     elif argv[0] == "synthetic":
         _synthetic(parse(Synthetic, argv[1:], program="reid-data synthetic", description=Synthetic.__doc__ or ""))
     elif argv[0] == "crops":
         _crops(parse(CropsOptions, argv[1:], program="reid-data crops", description=CropsOptions.__doc__ or ""))
     else:
-        raise UsageError(f"action={argv[0]!r}: {nearest(argv[0], ['synthetic', 'crops'])}")
+        raise UsageError(f"action={argv[0]!r}: {nearest(argv[0], list(ACTIONS))}")
+
+
+def _filled(kind: type[Action], settings: type, argv: list[str]) -> Action:
+    """The action's settings: defaults, then the file of ``--config``, then flags."""
+    default = with_file(settings, kind(tyro.MISSING), argv)
+    description = " ".join((kind.__doc__ or "").split())
+    return parse(kind, argv[1:], program=f"reid-data {argv[0]}", description=description, default=default)
+
+
+def _check(asked: Check) -> None:
+    from reid.checking.check import check
+    from reid.checking.text import check_lines
+    from reid.training.log import Log
+
+    log = Log(quiet=asked.json)
+    checked = check(asked, progress=log.progress)
+    log.end_stage()
+    if asked.json:
+        print(json.dumps(checked.facts()))
+    else:
+        for line in check_lines(checked, asked.output):
+            log.say(line)
+    if not checked.usable:
+        raise SystemExit(1)
+
+
+def _stats(asked: Stats) -> None:
+    from reid.checking.check import stats
+    from reid.checking.text import stats_lines
+
+    found = stats(asked)
+    print(json.dumps(found) if asked.json else "\n".join(stats_lines(found)))
 
 
 def _synthetic(asked: Synthetic) -> None:
