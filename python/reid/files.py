@@ -1,18 +1,24 @@
-"""How this package writes files: beside, then renamed; a reader sees the old file or the new one, never half."""
+"""How this package writes files: beside, then renamed; a reader sees the old file or the new one, never half.
+
+Tables are CSV, UTF-8; names of pictures in them can be any bytes, and never become formulas of a spreadsheet.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import fcntl
+import io
 import os
+import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-__all__ = ["TEMPORARY", "atomic_path", "lock_folder", "new_folder", "write_text"]
+__all__ = ["TEMPORARY", "atomic_path", "cell", "csv_text", "lock_folder", "new_folder", "text_of", "write_text"]
 
 TEMPORARY = ".*.tmp*"
 """Pattern of the names of files that are being written; one that is old was left by a process that was killed."""
@@ -66,6 +72,39 @@ def write_text(path: Path | str, text: str) -> None:
     """Write `text` as UTF-8 to `path` in one piece (see `atomic_path`)."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_GUARDED = re.compile(r"'+[=+\-@\t\r]")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+
+
+def cell(text: str) -> str:
+    """A text as a cell of a table that no spreadsheet takes for a formula: what could be one gets a quote in front.
+
+    Numbers stay as they are.
+
+    Examples
+    --------
+    >>> cell("=1+1"), cell("a.jpg"), cell("-0.5")
+    ("'=1+1", 'a.jpg', '-0.5')
+    """
+    return "'" + text if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def text_of(cell: str) -> str:
+    """The text that `cell` made into a cell."""
+    return cell[1:] if _GUARDED.match(cell) else cell
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV with a line for the names of its columns; texts in `rows` pass `cell`."""
+    lines = []
+    for row in (columns, *([cell(v) if isinstance(v, str) else v for v in row] for row in rows)):
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\r\n").writerow(row)  # which quotes lone carriage returns too
+        lines.append(line.getvalue().removesuffix("\r\n"))
+    return "\n".join(lines) + "\n"
 
 
 @contextlib.contextmanager

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -23,7 +21,7 @@ from reid.data.readers import read_dataset
 from reid.data.records import Dataset
 from reid.data.sizes import usual_size
 from reid.data.twins import files_of
-from reid.files import write_text
+from reid.files import csv_text, write_text
 
 if TYPE_CHECKING:
     from reid.checking.estimate import Estimate
@@ -163,13 +161,5 @@ def _shapes(looks: Looks) -> dict[str, Any]:
 
 
 def _write(path: Path, findings: tuple[Finding, ...]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)  # else \r in a name would end the line
-    writer.writerow(["path", "kind", "detail"])
-    writer.writerows([_cell(finding.path), finding.kind, _cell(finding.detail)] for finding in findings)
-    write_text(path, text.getvalue())
-
-
-def _cell(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula: what begins like one gets a quote in front."""
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r", "'")) else text
+    rows = [(finding.path, finding.kind, finding.detail) for finding in findings]
+    write_text(path, csv_text(["path", "kind", "detail"], rows))

@@ -18,6 +18,7 @@ from reid.clustering.reliability import singletons
 from reid.data.records import Dataset, printable
 from reid.evaluation.mutual_information import adjusted_mutual_information
 from reid.feature_table import SPLITS
+from reid.files import text_of
 
 __all__ = ["Labels", "clustering_scores", "label_result", "match_labels", "read_labels"]
 
@@ -144,7 +145,7 @@ def read_labels(path: Path | str) -> Labels:
             paths, labels, pids = [], [], []
             for row in reader:
                 at = f"{where} line {reader.line_num}"
-                paths.append(_plain(row["path"] or ""))
+                paths.append(text_of(row["path"] or ""))
                 labels.append(_whole(at, "label", row["label"]))
                 if known:
                     pids.append(_whole(at, "pid", row["pid"] or "-1"))
@@ -203,11 +204,6 @@ def label_result(labels: Labels, pid: Int) -> dict[str, Any]:
     scores = clustering_scores(pid[known], labels.labels[known])
     figures = {name: None if np.isnan(value) else value for name, value in scores.items()}
     return {"figures": figures, "notes": notes}
-
-
-def _plain(cell: str) -> str:
-    """A path whose first sign would make a formula has a quote in front, in tables meant for spreadsheets."""
-    return cell[1:] if cell[:1] == "'" and cell[1:2] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
 def _whole(where: str, name: str, cell: str | None) -> int:

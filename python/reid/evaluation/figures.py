@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +14,7 @@ from reid.evaluation.ranked import CameraCells, Lists, Progress, rank
 from reid.evaluation.roc import FPR, PairCounts
 from reid.evaluation.settings import EvalConfig
 from reid.feature_table import FeatureTable
+from reid.files import csv_text
 
 __all__ = ["RANKS", "Retrieval", "evaluate_table", "queries_csv"]
 
@@ -145,26 +144,19 @@ def _table(cells: CameraCells) -> list[dict[str, Any]]:
 
 def queries_csv(found: Retrieval) -> str:
     """One line a query (of vehicleid, a query and draw): its average precision, first match, INP; empty without one."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     header = ["path", "pid", "camid", "draw", "ap", "first_match", "inp"]
     extra = ["reranked_ap", "reranked_first_match", "reranked_inp"] if found.reranked is not None else []
-    writer.writerow(header + extra)
+    rows: list[list[Any]] = []
     for draw, trial in enumerate(found.plan.trials):
         sets = [found.lists[draw]] + ([found.reranked[draw]] if found.reranked is not None else [])
         for b, i in enumerate(trial.query.tolist()):
             samples = found.plan.samples
-            row: list[Any] = [_cell(found.plan.names[i]), samples.pid[i], samples.camid[i], draw]
+            row: list[Any] = [found.plan.names[i], samples.pid[i], samples.camid[i], draw]
             for lists in sets:
                 row += _figures(lists.ap[b], lists.first[b], lists.inp[b])
-            writer.writerow(row)
-    return text.getvalue()
+            rows.append(row)
+    return csv_text(header + extra, rows)
 
 
 def _figures(ap: np.float64, first: np.float64, inp: np.float64) -> list[Any]:
     return ["", "", ""] if np.isnan(ap) else [f"{ap:.6f}", int(first), f"{inp:.6f}"]
-
-
-def _cell(name: str) -> str:
-    """A name that a spreadsheet takes for text; see `reid.evaluation.clusterings.read_labels` for the way back."""
-    return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 from collections.abc import Sequence
@@ -17,7 +15,7 @@ from reid import processes
 from reid.clustering.travel_times import TravelTimes, write_travel_times
 from reid.config import TrainConfig, from_mapping, nearest, read_toml, write_toml
 from reid.data.records import Samples, printable
-from reid.files import TEMPORARY, atomic_path, lock_folder, write_text
+from reid.files import TEMPORARY, atomic_path, csv_text, lock_folder, write_text
 from reid.methods import METHODS
 from reid.models.embedder import Embedder, load_embedder
 from reid.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -122,13 +120,12 @@ class RunFolder:
     @processes.first_only
     def write_labels(self, samples: Samples, labels: NDArray[np.int64]) -> None:
         """Write labels.csv: one line a picture, with the pseudo identity of its sample (-1: none)."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["path", "camid", "tracklet", "label"])
-        for i, frames in enumerate(samples.frames):
-            for frame in frames:
-                writer.writerow([frame, samples.camid[i], samples.tracklet[i], labels[i]])
-        write_text(self.path / "labels.csv", text.getvalue())
+        rows = (
+            (frame, samples.camid[i], samples.tracklet[i], labels[i])
+            for i, frames in enumerate(samples.frames)
+            for frame in frames
+        )
+        write_text(self.path / "labels.csv", csv_text(["path", "camid", "tracklet", "label"], rows))
 
 
 def new_run_path(base: Path, name: str) -> Path:
