@@ -9,7 +9,8 @@ from pathlib import Path
 ORDER = [
     {"files", "processes", "devices"}, {"config"}, {"data"}, {"models"},
     {"features", "feature_parquet", "feature_table"}, {"clustering", "memory", "losses"}, {"methods"},
-    {"evaluation"}, {"report"}, {"training"}, {"checking"}, {"extraction"}, {"exporting"}, {"cli"},
+    {"evaluation"}, {"report"}, {"training"}, {"checking"}, {"extraction"}, {"exporting"},
+    {"groups", "queries"}, {"cli"},
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 """`training` stands above `evaluation` and `report`, which it calls after each round and at the end."""

@@ -1,8 +1,8 @@
 """Unsupervised re-identification on PyTorch: pseudo labels from clusters, training on them, evaluation, reports.
 
 The package's rooms, in the order in which data flow through them: `data`, `models`, `features`, `clustering`,
-`memory`, `losses`, `methods`, `evaluation`, `report`, `training`, `checking`, `extraction`, `exporting`, `cli`.
-Importing `reid` itself loads none of them (and so not torch); its functions are found on first use.
+`memory`, `losses`, `methods`, `evaluation`, `report`, `training`, `checking`, `extraction`, `exporting`, `groups`,
+`queries`, `cli`. Importing `reid` itself loads none of them (and so not torch); its functions are found on first use.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from reid.extraction.extract import extract_features
     from reid.extraction.extractor import FeatureExtractor
     from reid.extraction.settings import ExtractConfig
+    from reid.groups.cluster import cluster
+    from reid.groups.config import ClusterConfig
+    from reid.queries.config import SearchConfig
+    from reid.queries.search import search
     from reid.report.page import write_report
     from reid.report.review import review
     from reid.report.settings import ReportConfig, ReviewConfig
@@ -27,18 +31,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckConfig",
+    "ClusterConfig",
     "EvalConfig",
     "ExportConfig",
     "ExtractConfig",
     "FeatureExtractor",
     "ReportConfig",
     "ReviewConfig",
+    "SearchConfig",
     "StatsConfig",
     "check",
+    "cluster",
     "evaluate",
     "export",
     "extract_features",
     "review",
+    "search",
     "stats",
     "train",
     "write_report",
@@ -46,18 +54,22 @@ __all__ = [
 
 _PLACES = {
     "CheckConfig": "reid.checking.settings",
+    "ClusterConfig": "reid.groups.config",
     "EvalConfig": "reid.evaluation.settings",
     "ExportConfig": "reid.exporting.settings",
     "ExtractConfig": "reid.extraction.settings",
     "FeatureExtractor": "reid.extraction.extractor",
     "ReportConfig": "reid.report.settings",
     "ReviewConfig": "reid.report.settings",
+    "SearchConfig": "reid.queries.config",
     "StatsConfig": "reid.checking.settings",
     "check": "reid.checking.check",
+    "cluster": "reid.groups.cluster",
     "evaluate": "reid.cli.evaluate",
     "export": "reid.exporting.export",
     "extract_features": "reid.extraction.extract",
     "review": "reid.report.review",
+    "search": "reid.queries.search",
     "stats": "reid.checking.check",
     "train": "reid.training.train",
     "write_report": "reid.report.page",

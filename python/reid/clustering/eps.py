@@ -29,13 +29,15 @@ EPS_LOW, EPS_HIGH = 0.2, 0.7
 """Between these an eps is sought, in steps of 0.02."""
 
 
-def choose_eps(cluster: Callable[[float], Labels]) -> float:
+def choose_eps(cluster: Callable[[float], Labels], score: Callable[[Labels], float] | None = None) -> float:
     """Find the eps whose clusters score best; of equal ones the smallest.
 
     Parameters
     ----------
     cluster : callable
         (N,) labels at an eps, -1 for outliers; called 26 times.
+    score : callable, optional
+        How good labels are; default `partition_score`.
 
     Returns
     -------
@@ -49,7 +51,8 @@ def choose_eps(cluster: Callable[[float], Labels]) -> float:
     0.2
     """
     candidates = [percent / 100 for percent in range(round(100 * EPS_LOW), round(100 * EPS_HIGH) + 1, 2)]
-    return candidates[int(np.argmax([partition_score(cluster(eps)) for eps in candidates]))]
+    rate = score or partition_score
+    return candidates[int(np.argmax([rate(cluster(eps)) for eps in candidates]))]
 
 
 def partition_score(labels: Labels) -> float:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -13,7 +15,7 @@ from sklearn.metrics import adjusted_rand_score
 import reid_cluster
 from reid.clustering.mutual import mutual_partners
 
-__all__ = ["drift", "mutual_share", "reciprocity", "silhouette", "stability"]
+__all__ = ["drift", "mutual_share", "reciprocity", "silhouette", "silhouettes", "stability"]
 
 
 def reciprocity(features: NDArray[np.float32], k: int = 10, *, n_jobs: int | None = None) -> float:
@@ -95,13 +97,36 @@ def silhouette(
         0 where there are fewer than two clusters.
     """
     inside = labels >= 0
-    number, sizes = np.unique(labels[inside], return_inverse=True, return_counts=True)[1:]
-    if len(sizes) < 2:
+    if len(np.unique(labels[inside])) < 2:
         return 0.0
     graph = reid_cluster.jaccard_graph(features[inside], k1, k2, max_distance=1.0, n_jobs=n_jobs)
+    return float(silhouettes(graph, labels[inside]).mean())
+
+
+def silhouettes(graph: Any, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Silhouette of each sample (see `silhouette`) under the distances of a graph, in [-1, 1].
+
+    Parameters
+    ----------
+    graph : scipy.sparse.csr_array (N, N)
+        Distances from 0 to 1; a pair that is not stored is at distance 1.
+    labels : (N,) int64
+        Clusters, -1 for outliers, which count for nobody.
+
+    Returns
+    -------
+    (N,) float64
+        NaN for outliers; 0 for all others where there are fewer than two clusters.
+    """
+    result = np.full(len(labels), np.nan)
+    inside = labels >= 0
+    number, sizes = np.unique(labels[inside], return_inverse=True, return_counts=True)[1:]
+    result[inside] = 0.0
+    if len(sizes) < 2:
+        return result
     close = csr_array((1 - graph.data, graph.indices, graph.indptr), shape=graph.shape)
-    member = csr_array((np.ones(len(number)), (np.arange(len(number)), number)), shape=(len(number), len(sizes)))
-    shared = (close @ member).tocsr()  # (n, C) sums of 1 - J over each cluster; a pair that is not stored adds 0
+    member = csr_array((np.ones(len(number)), (np.flatnonzero(inside), number)), shape=(len(labels), len(sizes)))
+    shared = (close @ member).tocsr()[inside]  # (n, C) sums of 1 - J over each cluster; a pair not stored adds 0
     rows = np.repeat(np.arange(len(number)), np.diff(shared.indptr))
     mine = shared.indices == number[rows]
     own = sizes[number]
@@ -109,8 +134,8 @@ def silhouette(
     nearest = np.zeros(len(number))  # a cluster without a stored pair is at distance 1
     np.maximum.at(nearest, rows[~mine], (shared.data / sizes[shared.indices])[~mine])
     b = 1 - nearest
-    value = np.where(own > 1, (b - a) / np.maximum(np.maximum(a, b), 1e-12), 0.0)
-    return float(value.mean())
+    result[inside] = np.where(own > 1, (b - a) / np.maximum(np.maximum(a, b), 1e-12), 0.0)
+    return result
 
 
 def mutual_share(features: NDArray[np.float32], camid: NDArray[np.int64]) -> float:

@@ -1,0 +1,1 @@
+"""Groups of pictures of one identity, found among features, and their names over time."""

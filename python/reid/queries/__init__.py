@@ -1,0 +1,1 @@
+"""Search: the pictures nearest to a query, and how far to believe them."""
