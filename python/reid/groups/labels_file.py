@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,15 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.data.records import Samples, printable
-from reid.files import write_text
+from reid.files import csv_text, text_of, write_text
 from reid.groups.names import Change
 
-__all__ = ["COLUMNS", "Previous", "cell", "read_labels", "text_of", "write_changes", "write_labels", "write_table"]
+__all__ = ["COLUMNS", "Previous", "read_labels", "write_changes", "write_labels", "write_table"]
 
 COLUMNS = ("path", "camid", "tracklet", "label", "silhouette", "names_used")
-
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_GUARDED = re.compile(r"'+[=+\-@\t\r]")
 
 
 class Previous(NamedTuple):
@@ -32,16 +28,6 @@ class Previous(NamedTuple):
     """Cluster of each picture, by its name; -1 for outliers."""
     used: int
     """Names below were given up to then."""
-
-
-def cell(text: str) -> str:
-    """A text as a CSV cell that no spreadsheet takes for a formula: what could be one gets a quote in front."""
-    return "'" + text if _FORMULA.match(text) else text
-
-
-def text_of(cell: str) -> str:
-    """The text that `cell` made into a cell."""
-    return cell[1:] if _GUARDED.match(cell) else cell
 
 
 def write_labels(
@@ -57,7 +43,7 @@ def write_labels(
         for i, frames in enumerate(samples.frames):
             fit = f"{silhouette[i]:.3f}" if np.isfinite(silhouette[i]) else ""
             for frame in frames:
-                name = cell(os.path.relpath(frame, root))
+                name = os.path.relpath(frame, root)
                 yield name, samples.camid[i], samples.tracklet[i], clusters[i], fit, used
 
     write_table(path, COLUMNS, rows())
@@ -72,12 +58,8 @@ def write_changes(path: Path, changes: Sequence[Change]) -> None:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write CSV in one piece; texts of strangers have passed `cell`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    """Write CSV in one piece."""
+    write_text(path, csv_text(columns, rows))
 
 
 def read_labels(path: Path) -> Previous:

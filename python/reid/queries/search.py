@@ -15,7 +15,7 @@ import reid_cluster
 from reid.clustering.toc import parse_exempt
 from reid.data.records import Samples, printable, shortlist
 from reid.feature_table import FeatureTable, read_features
-from reid.groups.labels_file import cell, write_table
+from reid.groups.labels_file import write_table
 from reid.groups.source import load_table, same_features, unique_rows, unit_rows
 from reid.queries.calibration import Calibration, calibrate, kind_of_pairs
 from reid.queries.config import SearchConfig
@@ -128,7 +128,7 @@ def search(config: SearchConfig, *, quiet: bool = False) -> Search:
         told = dataclasses.replace(told, reasons=(*told.reasons, *_out_of_reach(told, seen, config.max_false)))
         found = tuple(_sure(query, config.max_false) for query in found)
     if config.output is not None:
-        lines = ((cell(q.name), *_cells(r)) for q in found for r in q.results)
+        lines = ((q.name, *_cells(r)) for q in found for r in q.results)
         write_table(config.output, COLUMNS, lines)
     return Search(found, told, config.output)
 
@@ -306,5 +306,5 @@ def _cells(r: Result) -> tuple[Any, ...]:
 
     return (
         r.rank, number(r.distance), number(r.reranked), number(r.probability), number(r.false_share), r.kind,
-        cell(r.path), r.camid, r.tracklet, r.pid,
+        r.path, r.camid, r.tracklet, r.pid,
     )  # fmt: skip

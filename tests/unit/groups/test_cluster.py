@@ -14,8 +14,9 @@ from sklearn.metrics import adjusted_rand_score
 import reid
 from reid.data.records import Samples
 from reid.feature_table import FeatureTable, write_features
+from reid.files import cell, text_of
 from reid.groups.config import ClusterConfig
-from reid.groups.labels_file import cell, read_labels, text_of
+from reid.groups.labels_file import read_labels
 
 Write = Callable[..., Path]
 
