@@ -216,7 +216,12 @@ def test_report_shows_middle_frames(video: Dataset, tmp_path: Path) -> None:
     run = train(_config("buc", output=str(tmp_path / "run")), quiet=True)
     page = (run / "report.html").read_text()
     assert f"{len(video.train)} tracklets in " in page
-    middle = {Path(frames[len(frames) // 2]).name for frames in video.train.frames}
+    assert video.query is not None
+    assert video.gallery is not None
+    middle = {
+        str(Path(frames[len(frames) // 2]).relative_to(video.root))
+        for samples in (video.train, video.query, video.gallery) for frames in samples.frames
+    }  # fmt: skip
     shown = set(re.findall(r'title="(\S+?\.(?:jpg|png))', page))
     assert shown
     assert shown <= middle
