@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from reid.config import nearest
 from reid.data.records import Samples, printable, shortlist
+from reid.files import text_of
 
 __all__ = ["COLUMNS", "read_pairs"]
 
@@ -27,7 +28,8 @@ def read_pairs(path: Path, samples: Samples) -> tuple[NDArray[np.int32], NDArray
     path : Path
         CSV, UTF-8; first line ``path_a,path_b,relation``; a relation is `same` or `different`.
     samples : Samples
-        A name means the picture whose path ends in it: `2/a.jpg` is `/data/cats/2/a.jpg`.
+        A name means the picture whose path ends in it: `2/a.jpg` is `/data/cats/2/a.jpg`. A quote that a table put in
+        front of what could be a formula is not part of it.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def read_pairs(path: Path, samples: Samples) -> tuple[NDArray[np.int32], NDArray
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                lines.append((reader.line_num, [cell.strip() for cell in cells]))
+                lines.append((reader.line_num, [text_of(cell.strip()) for cell in cells]))
     except csv.Error as error:
         raise ValueError(f"{where} line {reader.line_num}: {error}") from None
     if not lines or lines[0][1] != COLUMNS:

@@ -36,7 +36,7 @@ class PairNames:
         for name in [*self._relative(path), path]:
             if self._rows(name) == {i}:
                 # Readers strip cells, and table programs take some first letters for a formula.
-                name = "./" + name if name[0] in "=+-@\t\r" or name != name.lstrip() else name
+                name = "./" + name if name[0] in "=+-@\t\r'" or name != name.lstrip() else name
                 return name if name == name.strip() else None
         return None
 

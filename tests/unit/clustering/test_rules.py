@@ -15,6 +15,7 @@ from reid.clustering.rules import MinTravelTime, SameFrame, SameTracklet, TimeOv
 from reid.clustering.toc import TocConfig, parse_exempt, run_links
 from reid.config import TrainConfig
 from reid.data.records import Samples
+from reid.files import csv_text
 
 TEXT = """
 [[rule]]
@@ -214,6 +215,16 @@ def test_wrong_pairs(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(str(file))) as error:
         read_pairs(file, samples(4))
     assert words in str(error.value)
+
+
+def test_names_as_our_tables_write_them(tmp_path: Path) -> None:
+    samples = Samples.from_paths(["/data/=1.jpg", "/data/-2.jpg", "/data/3.jpg"])
+    file = tmp_path / "pairs.csv"
+    rows = [("=1.jpg", "3.jpg", "same"), ("-2.jpg", "3.jpg", "different")]
+    file.write_text(csv_text(["path_a", "path_b", "relation"], rows))
+    assert "'=1.jpg" in file.read_text()
+    cannot, must = read_pairs(file, samples)
+    assert (cannot.tolist(), must.tolist()) == ([[1, 2]], [[0, 2]])
 
 
 def test_a_name_of_two_pictures_is_refused(tmp_path: Path) -> None:
