@@ -179,8 +179,10 @@ def _advice(inside: NDArray[np.bool_], sizes: Labels, found: Partition, config: 
     advice = []
     share = inside.mean()
     if share < 0.5:
-        more = "a larger --eps, " if config.eps != "auto" and config.method == "dbscan" else ""
-        advice.append(f"{more}--min-samples 2, or --k1 near the number of pictures of an identity, for fewer outliers")
+        dense = config.method == "dbscan"
+        more = "a larger --eps, " if config.eps != "auto" and dense else ""
+        more += "--min-samples 2, " if config.min_samples > 2 and dense else ""
+        advice.append(f"{more}--k1 near the number of pictures of an identity, for fewer outliers")
     if len(sizes) and sizes.max() > max(20, 0.2 * len(inside)):
         advice.append("a smaller --eps, or --k1, where the largest cluster mixes identities")
     if config.eps == "auto" and found.eps in (EPS_LOW, EPS_HIGH):
