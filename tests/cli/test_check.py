@@ -148,7 +148,7 @@ def test_settings_from_a_file(run: Run, unmeasured: None, tmp_path: Path) -> Non
     (tmp_path / "check.toml").write_text('path = "set"\ntiny = 30\noutput = "found.csv"\n')
     done = run("check", "--config", "check.toml", cwd=tmp_path)
     assert "  1 tiny (tiny)" in done.stdout
-    assert (tmp_path / "found.csv").read_text().splitlines()[1] == '"a.png","tiny","40 x 20 pixels (height x width)"'
+    assert (tmp_path / "found.csv").read_text().splitlines()[1] == "a.png,tiny,40 x 20 pixels (height x width)"
     assert "No problems" in run("check", "--config", "check.toml", "--tiny", "2", cwd=tmp_path).stdout
     assert (
         "set: layout folder" in run("stats", "set", "--config", "empty.toml", cwd=_with(tmp_path, "empty.toml")).stdout
