@@ -120,6 +120,19 @@ def run(program: str, command: Callable[[], Any], *, kept: str = "finished round
 
 
 def _terminate(kept: str, signum: int, frame: FrameType | None) -> None:
+    if _is_swallowed(frame):
+        signal.signal(signal.SIGALRM, functools.partial(_terminate, kept))
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        return
     if processes.first_to_fail():
         print(f"terminated; {kept}", file=sys.stderr)
-    raise SystemExit(128 + signum)
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _is_swallowed(frame: FrameType | None) -> bool:
+    """Is this code in which Python ignores exceptions: a finaliser, or a callback of a thread pool's weak reference?"""
+    while frame is not None:
+        if frame.f_code.co_name in ("__del__", "weakref_cb"):
+            return True
+        frame = frame.f_back
+    return False
