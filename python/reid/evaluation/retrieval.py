@@ -8,7 +8,12 @@ from numpy.typing import NDArray
 import reid_cluster
 from reid.data.records import Samples
 
-__all__ = ["evaluate_retrieval"]
+__all__ = ["evaluate_retrieval", "query_cameras"]
+
+
+def query_cameras(query: Samples) -> NDArray[np.int64]:
+    """(Q,) cameras as the metrics take them: one that is not known (-1) is not the gallery's that is not known."""
+    return np.where(query.camid < 0, -2, query.camid)
 
 
 def evaluate_retrieval(
@@ -39,10 +44,8 @@ def evaluate_retrieval(
         mAP (mean of the precision at each hit), mAP_trapezoid (area under the precision-recall curve, as the
         tables of BUC and PUL give it), rank1, rank5, rank10, n_queries (those with a match).
     """
-    # A camera that is not known (-1) is not the same as another that is not known.
-    q_camids = np.where(query.camid < 0, -2, query.camid)
     step, trapezoid = reid_cluster.evaluate_features(
-        query_features, gallery_features, query.pid, gallery.pid, q_camids, gallery.camid,
+        query_features, gallery_features, query.pid, gallery.pid, query_cameras(query), gallery.camid,
         max_rank=10, ap=("step", "trapezoid"), n_jobs=n_jobs,
     )  # fmt: skip
     return {

@@ -17,6 +17,7 @@ from reid.clustering.side import SideConfig, sts_factor, travel_times_of
 from reid.clustering.travel_times import Moments, TravelTimes
 from reid.config import TrainConfig
 from reid.data.records import Samples
+from reid.evaluation.retrieval import query_cameras
 
 __all__ = ["check_side", "evaluate_side", "side_distances"]
 
@@ -84,7 +85,7 @@ def evaluate_side(
     dict
         side_mAP, side_rank1.
     """
-    q_camids = np.where(query.camid < 0, -2, query.camid)  # an unknown camera is not the same as another
+    q_camids = query_cameras(query)
     squares = np.square(gallery_features, dtype=np.float32).sum(axis=1)  # (G,)
     found = np.flatnonzero(_findable(query.pid, q_camids, gallery))
     size = max(1, CELLS // max(1, len(gallery)))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.data.records import printable
+from reid.files import text_of
 from reid.report.details import Details, read_details
 
 if sys.version_info >= (3, 11):
@@ -207,7 +208,7 @@ def _rows(path: Path) -> list[tuple[int, Member]]:
         reader = csv.DictReader(file)
         try:
             for row in reader:
-                where = Member(_id(row.get("camid")), _id(row.get("tracklet")), row["path"])
+                where = Member(_id(row.get("camid")), _id(row.get("tracklet")), text_of(row["path"]))
                 found.append((int(row["label"]), where))
         except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(

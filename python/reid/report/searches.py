@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 import reid_cluster
 from reid.data.records import Samples
+from reid.evaluation.retrieval import query_cameras
 
 __all__ = ["Searches", "camera_pairs", "searches"]
 
@@ -43,7 +44,7 @@ def searches(
     """
     ap = np.full(len(asked), np.nan)
     if not same_set:
-        q_camids = np.where(asked.camid < 0, -2, asked.camid)  # an unknown camera is not the same as another
+        q_camids = query_cameras(asked)
         ap = reid_cluster.evaluate_features(
             query, gallery, asked.pid, among.pid, q_camids, among.camid, max_rank=1, n_jobs=n_jobs
         ).ap

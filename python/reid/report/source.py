@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable
 from itertools import groupby
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from reid.data.pictures import Pictures
 from reid.data.records import Samples, printable
+from reid.evaluation.clusterings import read_labels
 from reid.feature_table import read_features
 from reid.features import extract
 from reid.models.embedder import load_embedder
@@ -100,12 +100,8 @@ def _of_file(file: Path, config: ReviewConfig) -> Source:
 
 
 def _read_labels(path: Path) -> dict[str, int]:
-    try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.DictReader(file)
-            return {os.path.normpath(row["path"]): int(row["label"]) for row in reader}
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise ValueError(f"labels={printable(path)}: must be a table with columns path and label ({error})") from None
+    found = read_labels(path)
+    return dict(zip(map(os.path.normpath, found.paths), found.labels.tolist(), strict=True))
 
 
 def _match(given: dict[str, int], samples: Samples, root: Path | None, path: Path) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reid.files import csv_text
 from reid.report.folder import read
 
 
@@ -106,3 +107,10 @@ def test_a_clustered_tracklet_is_one_member_by_its_middle_frame(tmp_path: Path, 
     else:
         assert paths == {0: ["z.jpg", "a.jpg", "m.jpg", "alone.jpg", "other.jpg"], -1: ["b.jpg"]}
         assert (run.sizes, run.unit) == ({0: 5, -1: 1}, "pictures")
+
+
+def test_names_of_labels_come_back_as_they_were(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"round": 0}\n')
+    rows = [("=1.jpg", 1, -1, 0), ("'-2.jpg", 2, -1, 0)]
+    (tmp_path / "labels.csv").write_text(csv_text(["path", "camid", "tracklet", "label"], rows))
+    assert [member.path for _, member in read(tmp_path).rows] == ["=1.jpg", "'-2.jpg"]

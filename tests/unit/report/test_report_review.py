@@ -17,8 +17,10 @@ import reid
 from reid.clustering.pairs_file import COLUMNS, read_pairs
 from reid.data.records import Samples
 from reid.feature_table import FeatureTable, write_features
+from reid.files import csv_text
 from reid.report.names import PairNames
 from reid.report.pairs import choose_pairs
+from reid.report.source import read_source
 
 
 def _features(pid: np.ndarray, seed: int = 0, noise: float = 0.3) -> np.ndarray:
@@ -141,6 +143,15 @@ def test_pictures_moved_or_gone(features: dict[str, Any], tmp_path: Path) -> Non
     assert page.all("article")
 
 
+def test_labels_as_our_tables_write_them(tmp_path: Path) -> None:
+    samples = Samples.from_paths([tmp_path / "=1.png", tmp_path / "-2.png"])
+    table = FeatureTable(np.eye(2, dtype=np.float32), samples, np.array(["train", "train"]), tmp_path)
+    write_features(tmp_path / "f.npz", table)
+    (tmp_path / "labels.csv").write_text(csv_text(["path", "label"], [("=1.png", 4), ("-2.png", 7)]))
+    source = read_source(reid.ReviewConfig(tmp_path / "f.npz", labels=tmp_path / "labels.csv"))
+    assert source.labels.tolist() == [4, 7]
+
+
 def test_refusals(features: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="labels: name the CSV table"):
         reid.review(reid.ReviewConfig(features["source"]))
@@ -148,7 +159,7 @@ def test_refusals(features: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"bad\.csv: names none of these pictures"):
         reid.review(reid.ReviewConfig(features["source"], labels=tmp_path / "bad.csv"))
     (tmp_path / "bad.csv").write_text("path\nnobody.png\n")
-    with pytest.raises(ValueError, match="must be a table with columns path and label"):
+    with pytest.raises(ValueError, match=r"bad\.csv: no column label"):
         reid.review(reid.ReviewConfig(features["source"], labels=tmp_path / "bad.csv"))
     with pytest.raises(ValueError, match="name a run folder"):
         reid.review(reid.ReviewConfig())
