@@ -141,13 +141,16 @@ def _prepare(
             log.say(f"pictures: {found.n_frames:,} do not fit in memory together and are decoded when they are needed")
         return found
 
+    query, gallery = (
+        samples if samples is not None and (samples.pid >= 0).any() else None
+        for samples in (dataset.query, dataset.gallery)
+    )
+    check_side(config, train, query, gallery)  # before any picture is decoded
     pictures = load(train)
     sides = {
-        side: (samples, load(samples)) if samples is not None and (samples.pid >= 0).any() else None
-        for side, samples in (("query", dataset.query), ("gallery", dataset.gallery))
+        side: None if samples is None else (samples, load(samples))
+        for side, samples in (("query", query), ("gallery", gallery))
     }
-    query, gallery = (side[0] if side is not None else None for side in (sides["query"], sides["gallery"]))
-    check_side(config, train, query, gallery)
     network = Embedder(
         config.backbone, pooling=config.pooling, stripes=config.stripes or 1, last_stride=config.last_stride,
         mean=weights.mean, std=weights.std, neck=config.neck or "none", seed=config.seed,
